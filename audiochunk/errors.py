@@ -1,0 +1,87 @@
+"""Everything that can go wrong, as one tree.
+
+Each class keeps its arguments in `args`, so that it survives pickling out of a worker process, makes its sentence
+in `__str__`, and carries the exit code of the command line.
+"""
+
+import os
+from typing import ClassVar
+
+
+def printable(path: bytes | str) -> str:
+    """A path as text that is safe to print: no control characters, no undecodable bytes.
+
+    >>> printable(b"a\\nb\\xff.wav")
+    'a\\\\nb\\\\xff.wav'
+    """
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class AudiochunkError(Exception):
+    """Root of all errors that audiochunk raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(AudiochunkError, ValueError):
+    """An option, or a combination of options, that cannot be used. `args`: (sentence,)."""
+
+    exit_code = 2
+
+
+class OutputExistsError(AudiochunkError):
+    """The output folder holds something that is not overwritten. `args`: (folder, what is there, what to do)."""
+
+    exit_code = 2
+
+    def __str__(self) -> str:
+        folder, found, advice = self.args
+        return f"{printable(folder)}: {found}; {advice}"
+
+
+class InputError(AudiochunkError):
+    """The input as a whole cannot be used. `args`: (path, reason)."""
+
+    exit_code = 4
+
+    def __str__(self) -> str:
+        path, reason = self.args
+        return f"{printable(path)}: {reason}"
+
+
+class RecordingError(InputError):
+    """One recording cannot be used. `args`: (path, reason)."""
+
+
+class RecordingsError(AudiochunkError):
+    """Some recordings cannot be used and `on_error` is "fail". `args`: ([(path, reason), ...],)."""
+
+    exit_code = 4
+
+    @property
+    def failures(self) -> list[tuple[bytes, str]]:
+        """(path, reason) of every recording that cannot be used, in path order."""
+        return list(self.args[0])
+
+    def __str__(self) -> str:
+        failures = self.failures
+        lines = [f"  {printable(path)}: {reason}" for path, reason in failures]
+        count = "1 recording" if len(failures) == 1 else f"{len(failures):,} recordings"
+        return "\n".join([f"{count} cannot be used:", *lines, "leave them out with --on-error skip or --exclude"])
+
+
+class DatasetError(AudiochunkError):
+    """A dataset is damaged, or is not one. `args`: (file, what was expected and what was found)."""
+
+    exit_code = 5
+
+    def __str__(self) -> str:
+        path, found = self.args
+        return f"{printable(path)}: {found}"
+
+
+class MachineError(AudiochunkError):
+    """The machine refused: space, permission, limits, locks, a worker that died. `args`: (sentence,)."""
+
+    exit_code = 6

@@ -1,0 +1,128 @@
+"""The last step of a build: make everything durable, then write the manifest, whose presence makes the dataset."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import xxhash
+
+from audiochunk.pipeline.plan import Plan, rows
+from audiochunk.pipeline.shards import ShardRecord, record_path
+from audiochunk.storage.files import fsync_path, write_whole
+from audiochunk.storage.manifest import (
+    BUILD_FOLDER,
+    MANIFEST,
+    RECORDINGS,
+    Manifest,
+    RecordingRow,
+    RecordingsEntry,
+    ShardEntry,
+    SplitTotals,
+    dataset_id,
+)
+from audiochunk.storage.shard import shard_name
+
+
+def seal(
+    plan: Plan,
+    records: Mapping[tuple[str, int], ShardRecord],
+    failed: Mapping[bytes, str],
+    *,
+    folder: Path,
+    fsync: bool,
+) -> Manifest:
+    """Turn the finished shards of a build into a dataset.
+
+    Each step leaves either a build that can be gone on with or a dataset. The caller holds the lock.
+
+    Args:
+        plan: of the build.
+        records: of every shard, by (split, index).
+        failed: reasons, by path, of recordings left out while decoding.
+        folder: the output folder; the shards lie in its build folder, or already in place.
+        fsync: whether the result must survive a loss of power.
+
+    Raises:
+        OSError: a step failed.
+    """
+    build = folder / BUILD_FOLDER
+    shards = tuple(
+        ShardEntry(
+            name=shard_name(shard.split, shard.index, plan.config.compression),
+            split=shard.split,
+            chunks=records[shard.split, shard.index].chunks,
+            bytes=records[shard.split, shard.index].bytes,
+            digest=records[shard.split, shard.index].digest,
+        )
+        for shard in plan.shards
+    )
+    table = tuple(rows(plan, failed=failed, clipped=_clipped(plan, records, failed)))
+    recordings = _write_recordings(table, build / RECORDINGS)
+    moving = [name for name in (*(shard.name for shard in shards), RECORDINGS) if (build / name).exists()]
+    if fsync:
+        for name in moving:
+            fsync_path(build / name)
+    for name in moving:
+        (build / name).replace(folder / name)
+    _remove_stale(folder, {shard.name for shard in shards})
+    if fsync:
+        fsync_path(folder)
+    manifest = Manifest(
+        encoding=plan.config.encoding,
+        options=plan.config.options,
+        compression=plan.config.compression,
+        splits={name: _totals(table, name) for name in plan.names},
+        shards=shards,
+        recordings=recordings,
+        skipped=sum(row.error is not None for row in table),
+        dataset_id=dataset_id(plan.config.encoding, (shard.digest for shard in shards)),
+    )
+    write_whole(folder / MANIFEST, manifest.encode(), fsync=fsync)
+    if fsync:
+        fsync_path(folder)
+    shutil.rmtree(build)
+    return manifest
+
+
+def _clipped(
+    plan: Plan, records: Mapping[tuple[str, int], ShardRecord], failed: Mapping[bytes, str]
+) -> dict[tuple[int, int | None], int]:
+    """Samples beyond full scale by recording and channel, summed over the parts in all shards."""
+    sums: dict[tuple[int, int | None], int] = {}
+    for shard in plan.shards:
+        made = [part for part in shard.parts if plan.recordings[part.recording].path not in failed]
+        for part, clipped in zip(made, records[shard.split, shard.index].clipped, strict=True):
+            if clipped:
+                key = part.recording, part.channel
+                sums[key] = sums.get(key, 0) + clipped
+    return sums
+
+
+def _write_recordings(table: tuple[RecordingRow, ...], path: Path) -> RecordingsEntry:
+    data = b"".join(row.encode() for row in table)
+    write_whole(path, data, fsync=False)
+    return RecordingsEntry(name=path.name, rows=len(table), digest=xxhash.xxh3_128_hexdigest(data))
+
+
+def _totals(table: tuple[RecordingRow, ...], split: str) -> SplitTotals:
+    """What a split holds. A recording counts once, however many rows its channels have."""
+    used = [row for row in table if row.split == split and row.error is None]
+    whole = [row for row in used if not row.channel]
+    frames_by_rate: dict[int, int] = {}
+    for row in whole:
+        frames_by_rate[row.sample_rate] = frames_by_rate.get(row.sample_rate, 0) + row.frames
+    return SplitTotals(
+        chunks=sum(row.chunks for row in used),
+        recordings=len(whole),
+        frames=sum(frames_by_rate.values()),
+        seconds=int(sum(Fraction(frames, rate) for rate, frames in frames_by_rate.items())),
+    )
+
+
+def _remove_stale(folder: Path, names: set[str]) -> None:
+    """Remove shards that an interrupted seal with other options has left in place."""
+    for name in sorted(os.listdir(folder)):
+        if name not in names and record_path(folder / BUILD_FOLDER, name).exists():
+            (folder / name).unlink()

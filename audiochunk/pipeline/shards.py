@@ -1,0 +1,245 @@
+"""Build one shard: a pure function of its task, so that it does not matter who runs it, or how often."""
+
+import os
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import soundfile
+import xxhash
+import zstandard
+
+from audiochunk._version import __version__
+from audiochunk.config import Compression, Encoding
+from audiochunk.errors import DatasetError, RecordingError
+from audiochunk.signal.audio import AudioInfo, Mask, Recording, open_regular
+from audiochunk.signal.chunking import Span, Stream
+from audiochunk.signal.encode import arrange
+from audiochunk.signal.packing import pack
+from audiochunk.signal.quantize import quantize, silence
+from audiochunk.storage.files import temporary, write_whole
+from audiochunk.storage.shard import ShardSpec, ShardWriter, digest_file, shard_name
+
+
+class TaskPart(msgspec.Struct, frozen=True):
+    """A run of chunks of one stream, with all that is needed to read it.
+
+    Attributes:
+        path: of the recording, relative to the input folder.
+        bytes: of its file, and
+        mtime_ns: when that was last written: it must not have changed since.
+        info: what it holds.
+        channel: of the stream under layout "split", else None.
+        first: the first chunk, counted in the stream.
+        chunks: how many.
+    """
+
+    path: bytes
+    bytes: int
+    mtime_ns: int
+    info: AudioInfo
+    channel: int | None
+    first: int
+    chunks: int
+
+
+class ShardTask(msgspec.Struct, frozen=True):
+    """One shard to build.
+
+    Attributes:
+        root: the input folder, absolute.
+        folder: where the finished shard and its record go, absolute.
+        split: whose shard it is.
+        index: its number in the split.
+        encoding: of the chunks.
+        compression: of the file.
+        parts: in order.
+    """
+
+    root: bytes
+    folder: bytes
+    split: str
+    index: int
+    encoding: Encoding
+    compression: Compression | None
+    parts: tuple[TaskPart, ...]
+
+    @property
+    def name(self) -> str:
+        """The shard's file name."""
+        return shard_name(self.split, self.index, self.compression)
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of everything that the bytes of the shard depend on, the versions of the libraries included."""
+        where_it_does_not_matter = msgspec.structs.replace(self, root=b"", folder=b"")
+        digest = xxhash.xxh3_128(msgspec.json.encode(versions(), order="sorted"))
+        digest.update(msgspec.msgpack.encode(where_it_does_not_matter))
+        return digest.hexdigest()
+
+
+class ShardRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A finished shard, as its record beside it says.
+
+    Attributes:
+        fingerprint: of the task that it is the result of.
+        chunks: that it holds.
+        bytes: of its file.
+        digest: xxh3-128, in hex, of the uncompressed file.
+        clipped: samples in chunks that lay beyond full scale, for each part.
+    """
+
+    fingerprint: str
+    chunks: int
+    bytes: int
+    digest: str
+    clipped: tuple[int, ...]
+
+
+class ShardResult(msgspec.Struct, frozen=True):
+    """What became of a task.
+
+    Attributes:
+        index: of the task's shard in its split, and
+        split: that split.
+        record: of the shard that was made.
+        failed: (path, reason) of recordings that could not be decoded; the shard was made without them.
+        reused: whether the shard was there already.
+    """
+
+    split: str
+    index: int
+    record: ShardRecord
+    failed: tuple[tuple[bytes, str], ...] = ()
+    reused: bool = False
+
+
+def versions() -> dict[str, str]:
+    """Versions of what makes the bytes of shards."""
+    return {
+        "audiochunk": __version__,
+        "libsndfile": soundfile.__libsndfile_version__,
+        "numpy": np.__version__,
+        "zstd": ".".join(map(str, zstandard.ZSTD_VERSION)),
+    }
+
+
+def build_shard(task: ShardTask) -> ShardResult:
+    """Make a shard and its record, or find them made.
+
+    Recordings that cannot be decoded are left out whole, all of them at once, and reported.
+
+    Raises:
+        OSError: the shard could not be written.
+    """
+    found = find_shard(task)
+    if found is not None:
+        return ShardResult(task.split, task.index, found, reused=True)
+    folder = Path(os.fsdecode(task.folder))
+    failed: dict[bytes, str] = {}
+    while True:
+        good = tuple(part for part in task.parts if part.path not in failed)
+        effective = msgspec.structs.replace(task, parts=good)
+        scratch = temporary(folder / task.name)
+        try:
+            written = _write(effective, scratch)
+            if isinstance(written, ShardRecord):
+                scratch.replace(folder / task.name)
+                write_whole(record_path(folder, task.name), msgspec.json.encode(written), fsync=False)
+                return ShardResult(task.split, task.index, written, tuple(failed.items()))
+            failed |= written
+        finally:
+            scratch.unlink(missing_ok=True)
+
+
+def record_path(folder: Path, name: str) -> Path:
+    """Where the record of a shard lies."""
+    return folder / f"{name}.json"
+
+
+def find_shard(task: ShardTask) -> ShardRecord | None:
+    """The record of a shard that is there already, in the task's folder or sealed beside it, if its digest matches."""
+    folder = Path(os.fsdecode(task.folder))
+    try:
+        record = msgspec.json.decode(record_path(folder, task.name).read_bytes(), type=ShardRecord)
+    except (OSError, msgspec.DecodeError):
+        return None
+    if record.fingerprint != task.fingerprint:
+        return None
+    for place in (folder, folder.parent):
+        try:
+            file = place / task.name
+            if file.stat().st_size == record.bytes and digest_file(file) == record.digest:
+                return record
+        except (OSError, DatasetError):
+            continue
+    return None
+
+
+def _write(task: ShardTask, file: Path) -> ShardRecord | dict[bytes, str]:
+    """Write the shard, or, where recordings fail, give the reasons of all that do, by path."""
+    spec = ShardSpec(task.split, task.index, sum(part.chunks for part in task.parts), task.encoding)
+    failed: dict[bytes, str] = {}
+    clipped: list[int] = []
+    with ShardWriter(file, spec, task.compression) as writer:
+        for part in task.parts:
+            beyond = 0
+            try:
+                with closing(encode_part(task, part)) as pieces:
+                    for data, clipped_here in pieces:
+                        beyond += clipped_here
+                        # After a failure the rest is only looked at: the shard has to be written anew without it.
+                        if not failed:
+                            writer.write(data)
+            except RecordingError as error:
+                failed.setdefault(part.path, error.args[1])
+            clipped.append(beyond)
+        if failed:
+            return failed
+        written = writer.finish()
+    return ShardRecord(task.fingerprint, spec.chunks, written.bytes, written.digest, tuple(clipped))
+
+
+def encode_part(task: ShardTask, part: TaskPart) -> Generator[tuple[memoryview, int], None, None]:
+    """The bytes of a part's chunks, piece by piece, each with the number of its samples beyond full scale.
+
+    Raises:
+        RecordingError: the recording changed since it was scanned, or cannot be decoded.
+    """
+    encoding = task.encoding
+    stream = Stream.of(part.info.frames, part.info.channels, encoding)
+    fd = open_regular(os.path.join(task.root, part.path))
+    with Recording(fd, part.info, part.path) as recording:
+        _check_unchanged(fd, part)
+        for span in stream.spans(part.first, part.chunks, max_frames=recording.max_frames):
+            decoded = recording.read(span.start, span.frames)
+            if _count(decoded.invalid, span, part, encoding):
+                raise RecordingError(part.path, "holds NaN or infinite samples")
+            samples = arrange(decoded.samples, span, encoding, channel=part.channel)
+            codes = quantize(samples, bits=encoding.bits, quantizer=encoding.quantizer)
+            yield pack(codes, encoding).data, _count(decoded.clipped, span, part, encoding)
+        padding = part.chunks * stream.codes_per_chunk - stream.real_codes(part.first, part.chunks)
+        if padding:
+            codes = np.full(padding, silence(bits=encoding.bits), np.uint32)
+            yield pack(codes, encoding).data, 0
+        _check_unchanged(fd, part)
+
+
+def _check_unchanged(fd: int, part: TaskPart) -> None:
+    now = os.fstat(fd)
+    if (now.st_size, now.st_mtime_ns) != (part.bytes, part.mtime_ns):
+        raise RecordingError(
+            part.path,
+            f"changed while the dataset was built: {part.bytes:,} bytes when it was scanned,"
+            f" {now.st_size:,} now; build again",
+        )
+
+
+def _count(mask: Mask | None, span: Span, part: TaskPart, encoding: Encoding) -> int:
+    """How many of the samples that a span puts into the stream are marked."""
+    if mask is None:
+        return 0
+    channel = part.channel if encoding.layout == "split" else span.channel
+    return int(np.count_nonzero(mask if channel is None else mask[:, channel]))

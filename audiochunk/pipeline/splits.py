@@ -1,0 +1,184 @@
+"""Which split a recording belongs to. It depends on the recording's own path only, never on what else is there."""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import xxhash
+
+from audiochunk.config import Options
+from audiochunk.errors import ConfigError, InputError, printable
+from audiochunk.storage.shard import SPLIT_NAME
+
+DEFAULT_SPLIT = "train"
+FOLDERS = "folders"
+FILE_PREFIX = "file:"
+
+
+@dataclass(frozen=True, slots=True)
+class Splitter:
+    """A rule that puts recordings into splits.
+
+    Attributes:
+        assign: the split of a recording, by its relative path, or None where the rule names none.
+        shares: what was asked for, as fractions of 1 by split name; the names alone (None) where no share was.
+    """
+
+    assign: Callable[[bytes], str | None]
+    shares: dict[str, Fraction | None]
+
+
+def make_splitter(options: Options, table: dict[bytes, str] | None = None) -> Splitter:
+    """The rule that the options describe.
+
+    Args:
+        options: `split`, `group_by` and `split_seed` count.
+        table: what `read_split_file` gave, where `split` is "file:…".
+
+    Raises:
+        ConfigError: `split` is no such rule.
+    """
+    spec = options.split
+    if table is not None:
+        return Splitter(_by_table(table), dict.fromkeys(sorted(set(table.values()))))
+    if spec is None:
+        return Splitter(lambda _: DEFAULT_SPLIT, {DEFAULT_SPLIT: None})
+    if spec == FOLDERS:
+        return Splitter(_top_folder, {})
+    shares = parse_shares(spec)
+    return Splitter(_by_share(shares, options), dict(shares))
+
+
+def parse_shares(spec: str) -> dict[str, Fraction]:
+    """Shares by split, as fractions of their sum, in the order given.
+
+    Raises:
+        ConfigError: the text is not of the form "train=0.98,val=0.02".
+
+    >>> parse_shares("train=3,val=1")
+    {'train': Fraction(3, 4), 'val': Fraction(1, 4)}
+    """
+    shares: dict[str, Fraction] = {}
+    for item in spec.split(","):
+        name, _, share = item.partition("=")
+        if not re.fullmatch(r"\d+(\.\d+)?|\.\d+", share):
+            raise ConfigError(
+                f"split is a list like train=0.98,val=0.02, or the word folders; {item!r} is no such item"
+            )
+        if name in shares:
+            raise ConfigError(f"split {name!r} is given twice")
+        check_split_name(name)
+        shares[name] = Fraction(share)
+    total = sum(shares.values())
+    if not total:
+        raise ConfigError("the shares of the splits add up to 0")
+    return {name: share / total for name, share in shares.items()}
+
+
+def check_split_name(name: str) -> None:
+    """Split names become parts of file names.
+
+    Raises:
+        ConfigError: this one cannot.
+    """
+    if not SPLIT_NAME.fullmatch(name):
+        raise ConfigError(
+            f"split name {name!r}: taken are up to 64 letters, digits, '_', '-' and '.', not beginning with '-' or '.'"
+        )
+
+
+def group_of(path: bytes, group_by: str) -> bytes:
+    """The bytes by which a recording is placed: all recordings with the same ones go together.
+
+    >>> group_of(b"speaker1/album/a.wav", "folder:1")
+    b'speaker1'
+    """
+    if group_by == "recording":
+        return path
+    folders = path.split(b"/")[:-1]
+    _, _, n = group_by.partition(":")
+    return b"/".join(folders[: int(n)] if n else folders)
+
+
+def _by_share(shares: dict[str, Fraction], options: Options) -> Callable[[bytes], str]:
+    """By xxh3_64(seed as 8 little-endian bytes ‖ group) / 2**64 among the cumulative shares."""
+    seed = options.split_seed.to_bytes(8, "little")
+    bounds: list[tuple[Fraction, str]] = []
+    total = Fraction(0)
+    for name, share in shares.items():
+        total += share
+        bounds.append((total * 2**64, name))
+
+    def assign(path: bytes) -> str:
+        drawn = xxhash.xxh3_64_intdigest(seed + group_of(path, options.group_by))
+        return next(name for bound, name in bounds if drawn < bound)
+
+    return assign
+
+
+def _top_folder(path: bytes) -> str | None:
+    folder, slash, _ = path.partition(b"/")
+    return os.fsdecode(folder) if slash else None
+
+
+def _by_table(table: dict[bytes, str]) -> Callable[[bytes], str | None]:
+    def assign(path: bytes) -> str | None:
+        at = path
+        while at:
+            if at in table:
+                return table[at]
+            at = at.rpartition(b"/")[0]
+        return table.get(b".")
+
+    return assign
+
+
+def read_split_file(file: Path) -> dict[bytes, str]:
+    """A table of path or folder, tab, split; "." names the input folder itself. The longest path that fits counts.
+
+    Raises:
+        InputError: the file cannot be read, or a line is not of that form.
+    """
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise InputError(str(file), (error.strerror or str(error)).lower()) from error
+    table: dict[bytes, str] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith(b"#"):
+            continue
+        path, tab, split = line.rpartition(b"\t")
+        path = path.rstrip(b"/")
+        name = os.fsdecode(split.strip())
+        if not tab or not path or path in table:
+            what = "path given twice" if tab and path else "expected a path, a tab and the name of a split"
+            raise InputError(str(file), f"line {number}: {what}: {printable(line)}")
+        try:
+            check_split_name(name)
+        except ConfigError as error:
+            raise InputError(str(file), f"line {number}: {error}") from error
+        table[path] = name
+    return table
+
+
+def table_name(table: dict[bytes, str]) -> str:
+    """What the options say of a split table: "file:" and the xxh3-128 of its lines in order."""
+    digest = xxhash.xxh3_128()
+    for path, split in sorted(table.items()):
+        digest.update(path + b"\t" + split.encode() + b"\n")
+    return f"{FILE_PREFIX}{digest.hexdigest()}"
+
+
+def in_no_split(paths: Sequence[bytes], options: Options) -> str:
+    """The sentence for recordings that a rule put nowhere."""
+    some = ", ".join(printable(path) for path in paths[:3])
+    more = f" and {len(paths) - 3:,} more" if len(paths) > 3 else ""
+    advice = (
+        "with --split folders every recording lies in a folder named after its split"
+        if options.split == FOLDERS
+        else "a line with '.' as its path takes all that no other line names"
+    )
+    return f"in no split: {some}{more}; {advice}"

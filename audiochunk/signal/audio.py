@@ -1,0 +1,378 @@
+"""Recordings -> samples: what a file holds, and any range of its frames, exact.
+
+A sample is a signed integer, left-justified in int16 (sources of up to 16 bits) or int32 (wider ones, and floats), so
+that every bit depth has the same full scale. Integers never become floats on the way. Plain PCM and float WAV is read
+by `audiochunk.signal.wav`, all else by libsndfile.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from audiochunk.errors import MachineError, RecordingError
+from audiochunk.signal import wav
+from audiochunk.signal.quantize import Samples
+
+if TYPE_CHECKING:
+    import soundfile
+
+Mask = npt.NDArray[np.bool_]
+
+#: Extensions, in lower case, that recordings are found by.
+EXTENSIONS = frozenset(
+    f".{name}".encode()
+    for name in ("wav", "wave", "bwf", "rf64", "bw64", "w64", "flac", "aif", "aiff", "aifc", "caf", "au", "snd")
+)
+
+STAGING_BYTES = 2**19  # stays in the cache while it is read into, converted and written out
+
+
+class _Subtype(NamedTuple):
+    """How libsndfile's samples of a subtype are taken.
+
+    Attributes:
+        dtype: the one that holds them without loss.
+        seekable: whether decoding gives the same samples from wherever it begins. Decoders that carry state do not,
+            and are always run from the first frame.
+        lossy: whether the codec changed the samples, log PCM (A-law, mu-law) not counted.
+    """
+
+    dtype: Literal["int16", "int32", "float64"]
+    seekable: bool = True
+    lossy: bool = False
+
+
+_INT_LOSSY = ["VOX_ADPCM", "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32", "GSM610", "G721_32", "G723_24", "G723_40"]
+_FLOAT_LOSSY = ["VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"]
+_SUBTYPES = {
+    **dict.fromkeys(["PCM_S8", "PCM_U8", "PCM_16", "ULAW", "ALAW", "ALAC_16"], _Subtype("int16")),
+    **dict.fromkeys(["PCM_24", "PCM_32", "ALAC_20", "ALAC_24", "ALAC_32"], _Subtype("int32")),
+    **dict.fromkeys(["FLOAT", "DOUBLE"], _Subtype("float64")),
+    **dict.fromkeys(["DPCM_8", "DPCM_16", "DWVW_12", "DWVW_16"], _Subtype("int16", seekable=False)),
+    **dict.fromkeys(["DWVW_24", "DWVW_N"], _Subtype("int32", seekable=False)),
+    **dict.fromkeys(["IMA_ADPCM", "MS_ADPCM"], _Subtype("int16", lossy=True)),
+    **dict.fromkeys(_INT_LOSSY, _Subtype("int16", seekable=False, lossy=True)),
+    **dict.fromkeys(_FLOAT_LOSSY, _Subtype("float64", seekable=False, lossy=True)),
+}
+
+
+class AudioInfo(msgspec.Struct, frozen=True):
+    """What a recording holds.
+
+    Attributes:
+        sample_rate: in Hz.
+        channels: at least 1.
+        frames: that can be read.
+        subtype: as libsndfile spells it, "PCM_16" for example.
+        form: how plain WAV data lies; None where libsndfile reads it.
+        seekable: whether decoding can begin anywhere.
+        notes: what is unusual about it, in words.
+    """
+
+    sample_rate: int
+    channels: int
+    frames: int
+    subtype: str
+    form: wav.WavForm | None = None
+    seekable: bool = True
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A range of frames.
+
+    Attributes:
+        samples: (frames, channels), int16 or int32, left-justified. Valid until the next read.
+        clipped: (frames, channels) bool, true where a float lay beyond full scale; None where none did.
+        invalid: (frames, channels) bool, true where a float was NaN or infinite; None where none was.
+    """
+
+    samples: Samples
+    clipped: Mask | None = None
+    invalid: Mask | None = None
+
+
+def open_regular(path: bytes | str | os.PathLike[str], *, dir_fd: int | None = None) -> int:
+    """A file descriptor of a regular file; nothing else (a FIFO, a device) is ever waited for.
+
+    Raises:
+        RecordingError: it is not there, may not be read, or is no regular file.
+        MachineError: too many files are open.
+    """
+    name = os.fsencode(path)
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise MachineError(f"{_reason(error)} (ulimit -n): fewer --workers need fewer") from error
+        raise RecordingError(name, _reason(error)) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise RecordingError(name, "not a regular file")
+    return fd
+
+
+def probe(path: bytes | str | os.PathLike[str]) -> AudioInfo:
+    """What the recording at `path` holds.
+
+    Raises:
+        RecordingError: it cannot be used; the reason is one that a person understands.
+    """
+    name = os.fsencode(path)
+    fd = open_regular(name)
+    try:
+        return probe_fd(fd, name)
+    finally:
+        os.close(fd)
+
+
+def probe_fd(fd: int, path: bytes) -> AudioInfo:
+    """What an open recording holds; `path` is for messages only.
+
+    Only headers are read, but where they cannot tell: streams that do not know their length are decoded to count
+    their frames, and samples narrower than their containers are looked at.
+
+    Raises:
+        RecordingError: it cannot be used.
+    """
+    with _as_recording_error(path):
+        size = os.fstat(fd).st_size
+        _refuse_what_is_no_audio(fd, path, size)
+        header = wav.parse_header(fd, size)
+        if header is None or header.form is None:
+            return _probe_sndfile(fd, path, header)
+        form = header.form
+        notes = [header.note] if header.note else []
+        if wav.is_low_justified(fd, header):
+            form = msgspec.structs.replace(form, low_bits=header.valid_bits)
+            notes.append("low-justified")
+        return AudioInfo(
+            sample_rate=header.sample_rate,
+            channels=header.channels,
+            frames=header.frames,
+            subtype=_subtype(form),
+            form=form,
+            notes=tuple(notes),
+        )
+
+
+def _subtype(form: wav.WavForm) -> str:
+    if form.kind == "float":
+        return "FLOAT" if form.width == 4 else "DOUBLE"
+    return "PCM_U8" if form.width == 1 else f"PCM_{8 * form.width}"
+
+
+def _refuse_what_is_no_audio(fd: int, path: bytes, size: int) -> None:
+    if size == 0:
+        raise RecordingError(path, "the file is empty (0 bytes)")
+    head = os.pread(fd, 256, 0)
+    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        raise RecordingError(path, "this is a Git LFS pointer, not the recording: run `git lfs pull`")
+    # A magic number is followed by binary sizes in every audio format, so that what is all printable is none.
+    if head.isascii() and all(c.isprintable() or c.isspace() for c in head.decode()):
+        raise RecordingError(path, f"this is text, not audio: it begins {head[:24].decode()!r}")
+
+
+def _probe_sndfile(fd: int, path: bytes, header: wav.WavHeader | None) -> AudioInfo:
+    with _open_sndfile(fd) as file:
+        subtype = _SUBTYPES.get(file.subtype)
+        if subtype is None:
+            raise RecordingError(path, f"unsupported codec {file.subtype_info or file.subtype!r}")
+        frames, notes = file.frames, []
+        # libsndfile gives 2**63 - 1 where the stream does not say.
+        if not file.seekable() or not 0 <= frames < 2**62:
+            frames = _count_frames(file)
+            notes.append("length counted by decoding")
+        if header is not None and header.note:
+            notes.append(header.note)
+        if subtype.lossy:
+            notes.append(f"lossy: {file.subtype}")
+        return AudioInfo(
+            sample_rate=file.samplerate,
+            channels=file.channels,
+            frames=frames,
+            subtype=file.subtype,
+            seekable=subtype.seekable and file.seekable(),
+            notes=tuple(notes),
+        )
+
+
+def _count_frames(file: "soundfile.SoundFile") -> int:
+    buffer = np.empty((max(1, STAGING_BYTES // (2 * file.channels)), file.channels), np.int16)
+    frames = 0
+    while n := len(file.read(out=buffer)):
+        frames += n
+    return frames
+
+
+def _open_sndfile(fd: int) -> "soundfile.SoundFile":
+    import soundfile  # plain WAV needs no libsndfile, and loading it takes a while
+
+    os.lseek(fd, 0, os.SEEK_SET)
+    return soundfile.SoundFile(fd, closefd=False)
+
+
+class Recording:
+    """An open recording, read range by range; a context manager.
+
+    Args:
+        fd: the file; closed at the end.
+        info: as `probe_fd` gave it.
+        path: for messages.
+    """
+
+    def __init__(self, fd: int, info: AudioInfo, path: bytes) -> None:
+        self._fd, self._info, self._path = fd, info, path
+        self._file: soundfile.SoundFile | None = None
+        self._position = 0
+        self._buffer = bytearray()
+
+    def __enter__(self) -> "Recording":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+        os.close(self._fd)
+
+    @property
+    def max_frames(self) -> int:
+        """Frames that are best read at once."""
+        form = self._info.form
+        return max(1, STAGING_BYTES // (self._info.channels * (form.width if form else 4)))
+
+    def read(self, start: int, frames: int) -> Decoded:
+        """The frames from `start` on.
+
+        Raises:
+            RecordingError: they cannot be decoded, or are not there.
+        """
+        with _as_recording_error(self._path):
+            form = self._info.form
+            if form is None:
+                return self._decode(start, frames)
+            size = frames * self._info.channels * form.width
+            if len(self._buffer) < size:
+                self._buffer = bytearray(size)
+            raw = wav.read_raw(
+                self._fd,
+                form,
+                channels=self._info.channels,
+                start=start,
+                frames=frames,
+                buffer=self._buffer,
+            )
+            return from_floats(raw) if form.kind == "float" else Decoded(wav.to_samples(raw, form))
+
+    def _decode(self, start: int, frames: int) -> Decoded:
+        file = self._file_at(start)
+        dtype = _SUBTYPES[self._info.subtype].dtype
+        decoded = file.read(frames, dtype=dtype, always_2d=True)
+        self._position += len(decoded)
+        if len(decoded) < frames:
+            raise RecordingError(
+                self._path,
+                f"decoding ended at frame {start + len(decoded)}; {self._info.frames} were promised",
+            )
+        return from_floats(decoded) if dtype == "float64" else Decoded(decoded)
+
+    def _file_at(self, start: int) -> "soundfile.SoundFile":
+        """libsndfile's reader, about to decode frame `start`."""
+        if self._file is None or (start < self._position and not self._info.seekable):
+            if self._file is not None:
+                self._file.close()
+            self._file, self._position = _open_sndfile(self._fd), 0
+        if start != self._position:
+            if self._info.seekable:
+                self._file.seek(start)
+            else:
+                for at in range(self._position, start, self.max_frames):
+                    self._file.read(min(self.max_frames, start - at), dtype="int16")
+            self._position = start
+        return self._file
+
+
+def read(path: bytes | str | os.PathLike[str], *, start: int = 0, frames: int | None = None) -> Samples:
+    """Samples of a recording: all, or a range.
+
+    Args:
+        path: of the recording.
+        start: first frame.
+        frames: how many; None means all that follow.
+
+    Returns:
+        (frames, channels), int16 or int32, left-justified. Floats beyond full scale are clipped.
+
+    Raises:
+        RecordingError: it cannot be used, or a float in the range is NaN or infinite.
+    """
+    name = os.fsencode(path)
+    fd = open_regular(name)
+    try:
+        info = probe_fd(fd, name)
+    except BaseException:
+        os.close(fd)
+        raise
+    with Recording(fd, info, name) as recording:
+        decoded = recording.read(start, info.frames - start if frames is None else frames)
+    if decoded.invalid is not None:
+        raise RecordingError(name, "holds NaN or infinite samples")
+    return decoded.samples
+
+
+def from_floats(values: npt.NDArray[Any]) -> Decoded:
+    """Float frames as samples: rint(x * 2**31) in float64, clipped to int32.
+
+    Args:
+        values: (frames, channels), float32 or float64 of either byte order; full scale is ±1.
+
+    >>> from_floats(np.array([[0.5], [1.0]], np.float32)).samples.tolist()
+    [[1073741824], [2147483647]]
+    """
+    low, high = -(2.0**31), 2.0**31 - 1
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = values.astype(np.float64)
+        scaled *= 2.0**31
+        np.rint(scaled, out=scaled)
+        # NaN makes both comparisons false.
+        if scaled.size == 0 or (scaled.min() >= low and scaled.max() <= high):
+            return Decoded(scaled.astype(np.int32))
+    invalid = ~np.isfinite(values)
+    scaled[invalid] = 0
+    clipped = (scaled < low) | (scaled > high)
+    return Decoded(
+        scaled.clip(low, high).astype(np.int32),
+        clipped if clipped.any() else None,
+        invalid if invalid.any() else None,
+    )
+
+
+@contextmanager
+def _as_recording_error(path: bytes) -> Iterator[None]:
+    try:
+        yield
+    except wav.WavError as error:
+        raise RecordingError(path, f"{error}") from error
+    except OSError as error:
+        raise RecordingError(path, _reason(error)) from error
+    except RuntimeError as error:  # soundfile.LibsndfileError is one
+        raise RecordingError(path, f"libsndfile: {getattr(error, 'error_string', error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,79 @@
+"""Files that are whole or not there: temporary names, fsync, rename, and one lock a folder."""
+
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from audiochunk.errors import MachineError, printable
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+def temporary(path: Path) -> Path:
+    """A name beside `path` that no other process, here or on another host, makes."""
+    host = socket.gethostname().partition(".")[0]
+    return path.with_name(f"{path.name}.{host}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+
+
+def write_whole(path: Path, data: bytes, *, fsync: bool) -> None:
+    """Make `path` hold `data`; whoever looks sees all of it or what was there before.
+
+    Raises:
+        OSError: it could not be written; then nothing of it is left.
+    """
+    scratch = temporary(path)
+    try:
+        with scratch.open("xb") as file:
+            file.write(data)
+            if fsync:
+                file.flush()
+                os.fsync(file.fileno())
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def fsync_path(path: Path) -> None:
+    """Make a file's bytes, or a folder's names, survive a loss of power."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def clear_temporaries(folder: Path, *, prefix: str = "") -> None:
+    """Remove what processes that died left under temporary names. The caller holds the folder's lock."""
+    for entry in folder.iterdir():
+        if entry.name.startswith(prefix) and entry.name.endswith(TEMPORARY_SUFFIX):
+            entry.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; the lock of a process that died is free.
+
+    Raises:
+        MachineError: another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    busy = f"{printable(str(path.parent.parent))}: another build is at work here; wait for it or stop it"
+    # Opened before the lock is taken: if this is still what the path names afterwards, it is also what was locked,
+    # and not a file that the last holder has removed meanwhile.
+    witness = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    lock = FileLock(path, is_singleton=False)
+    try:
+        lock.acquire(timeout=0)
+        if not path.exists() or not os.path.samestat(path.stat(), os.fstat(witness)):
+            raise MachineError(busy)
+        yield
+    except Timeout as error:
+        raise MachineError(busy) from error
+    finally:
+        lock.release()
+        os.close(witness)

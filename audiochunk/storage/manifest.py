@@ -1,0 +1,227 @@
+"""manifest.json and recordings.jsonl: what they say, to and from their canonical bytes."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import xxhash
+
+from audiochunk.config import BuildConfig, Compression, Encoding, Options
+from audiochunk.errors import DatasetError
+from audiochunk.storage.shard import FORMAT_VERSION
+
+MANIFEST = "manifest.json"
+RECORDINGS = "recordings.jsonl"
+BUILD_FOLDER = ".build"
+MAX_MANIFEST_BYTES = 2**28  # a million shards
+
+_Bytes = bytes  # the type, where a field takes its name
+
+
+class SplitTotals(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a split holds.
+
+    Attributes:
+        chunks: in all its shards.
+        recordings: that were used, those too short for a chunk included.
+        frames: of these, dropped ones included.
+        seconds: of these, the exact sum rounded down.
+    """
+
+    chunks: int
+    recordings: int
+    frames: int
+    seconds: int
+
+
+class ShardEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One shard: its file's name and size, its chunks, and the xxh3-128 of the uncompressed file in hex."""
+
+    name: str
+    split: str
+    chunks: int
+    bytes: int
+    digest: str
+
+
+class RecordingsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The recordings table: its file's name, how many rows it has, and its xxh3-128 in hex."""
+
+    name: str
+    rows: int
+    digest: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of a dataset but its recordings and chunks; see docs/format.md.
+
+    Attributes:
+        encoding: of the chunks.
+        options: which recordings were taken, and how they were placed.
+        compression: of the shards, or None.
+        splits: what each holds, by name; a split that was asked for may hold nothing.
+        shards: by split name, then in order.
+        recordings: the table of them.
+        skipped: recordings that were refused.
+        generations: 1, and one more for every time that recordings were appended.
+        dataset_id: xxh3-128, in hex, of the encoding and all shards; see `dataset_id`.
+    """
+
+    format: Literal["audiochunk"] = "audiochunk"
+    format_version: Literal[1] = 1
+    encoding: Encoding
+    options: Options
+    compression: Compression | None
+    splits: dict[str, SplitTotals]
+    shards: tuple[ShardEntry, ...]
+    recordings: RecordingsEntry
+    skipped: int
+    generations: int = 1
+    dataset_id: str
+
+    @property
+    def config(self) -> BuildConfig:
+        """What the dataset was built with."""
+        return BuildConfig(encoding=self.encoding, options=self.options, compression=self.compression)
+
+    def encode(self) -> bytes:
+        """Canonical JSON: sorted keys, two spaces of indentation, UTF-8, a newline at the end."""
+        compact = msgspec.json.encode(self, order="sorted")
+        return msgspec.json.format(compact, indent=2) + b"\n"
+
+    @classmethod
+    def decode(cls, data: bytes, path: Path) -> "Manifest":
+        """The manifest in the bytes of a file.
+
+        Raises:
+            DatasetError: they are no manifest of a version that is known here, or not in canonical form.
+        """
+        try:
+            version = msgspec.json.decode(data, type=_Version).format_version
+            if version > FORMAT_VERSION:
+                raise DatasetError(
+                    path,
+                    f"format version {version}; this audiochunk reads up to {FORMAT_VERSION}: a newer one is needed",
+                )
+            manifest = msgspec.json.decode(data, type=cls)
+        except msgspec.DecodeError as error:
+            raise DatasetError(path, f"not a manifest: {error}") from error
+        except (RecursionError, UnicodeDecodeError) as error:
+            raise DatasetError(path, "not a manifest: not JSON that one would write") from error
+        if manifest.encode() != data:
+            raise DatasetError(path, "not in canonical form: it was edited, or has a key twice")
+        return manifest
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """The manifest of the dataset in `folder`.
+
+        Raises:
+            DatasetError: there is none, or it is damaged.
+            OSError: it could not be read.
+        """
+        path = folder / MANIFEST
+        try:
+            size = path.stat().st_size
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if (folder / BUILD_FOLDER).exists():
+                raise DatasetError(folder, "this build is not finished: run it again") from error
+            raise DatasetError(folder, f"no dataset here: there is no {MANIFEST}") from error
+        if size > MAX_MANIFEST_BYTES:
+            raise DatasetError(path, f"{size:,} bytes; a manifest has at most {MAX_MANIFEST_BYTES:,}")
+        return cls.decode(path.read_bytes(), path)
+
+
+class _Version(msgspec.Struct):
+    format_version: int
+
+
+def dataset_id(encoding: Encoding, digests: Iterable[str]) -> str:
+    """The identity of a dataset's chunks, however its shards are compressed.
+
+    It is the xxh3-128, in hex, of the encoding as compact JSON with sorted keys and, each after a newline, the digests
+    of all shards in the manifest's order.
+    """
+    digest = xxhash.xxh3_128(msgspec.json.encode(encoding, order="sorted"))
+    for shard in digests:
+        digest.update(b"\n" + shard.encode())
+    return digest.hexdigest()
+
+
+class RecordingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One stream of one recording in recordings.jsonl.
+
+    Attributes:
+        path: relative to the input folder, with "/". Bytes that are not UTF-8 have become U+FFFD.
+        path_hex: the path's bytes in hex, where they are not UTF-8; else absent.
+        split: where it went.
+        channel: None, or the channel's number under layout "split".
+        sample_rate: in Hz; 0, like the next three, where the header could not be read.
+        channels: of the recording.
+        frames: of the recording.
+        subtype: as libsndfile spells it, or "".
+        bytes: of the recording's file.
+        first_chunk: number of its first chunk in its split.
+        chunks: how many chunks it has.
+        dropped_frames: frames that are not in chunks with every channel.
+        clipped: samples in chunks that lay beyond full scale (floats only).
+        notes: what was unusual about it.
+        error: why it was refused; absent where it was not.
+    """
+
+    path: str
+    split: str
+    channel: int | None
+    sample_rate: int
+    channels: int
+    frames: int
+    subtype: str
+    bytes: int
+    first_chunk: int
+    chunks: int
+    dropped_frames: int
+    clipped: int
+    notes: tuple[str, ...]
+    path_hex: str | None = None
+    error: str | None = None
+
+    @property
+    def path_bytes(self) -> _Bytes:
+        """The path as the file system has it."""
+        return self.path.encode() if self.path_hex is None else _Bytes.fromhex(self.path_hex)
+
+    def encode(self) -> _Bytes:
+        """One line of canonical JSON: sorted keys, no spaces, UTF-8, a newline at the end."""
+        return msgspec.json.encode(self, order="sorted") + b"\n"
+
+
+def path_fields(path: bytes) -> dict[str, Any]:
+    """The fields of a row that name a recording: `path`, and `path_hex` where needed."""
+    try:
+        return {"path": path.decode()}
+    except UnicodeDecodeError:
+        return {"path": path.decode(errors="replace"), "path_hex": path.hex()}
+
+
+def read_rows(folder: Path, entry: RecordingsEntry) -> Iterator[RecordingRow]:
+    """The rows of the recordings table, in path order.
+
+    Raises:
+        DatasetError: the table is not the one that the manifest names, at the latest after its last row.
+        OSError: it could not be read.
+    """
+    path = folder / entry.name
+    decoder = msgspec.json.Decoder(RecordingRow)
+    digest = xxhash.xxh3_128()
+    rows = 0
+    with path.open("rb") as file:
+        for line in file:
+            digest.update(line)
+            rows += 1
+            try:
+                yield decoder.decode(line)
+            except msgspec.DecodeError as error:
+                raise DatasetError(path, f"line {rows}: {error}") from error
+    if rows != entry.rows or digest.hexdigest() != entry.digest:
+        raise DatasetError(path, "not the recordings that the manifest names: the digest differs")

@@ -1,0 +1,311 @@
+"""The shard file: its header, its writer, and the seekable compression around it.
+
+A raw shard is a safetensors file whose header is padded to 4096 bytes, so that the data is page-aligned and chunk i
+lies at 4096 + i * chunk_bytes. A compressed shard is that same file in the zstd seekable format (facebook/zstd,
+contrib/seekable_format): independent frames, then a table of their sizes in a skippable frame. Every byte of a header
+follows from a `ShardSpec`, so that checking one is comparing it.
+"""
+
+import os
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import xxhash
+import zstandard
+
+from audiochunk.config import Compression, Encoding
+from audiochunk.errors import DatasetError
+
+FORMAT = "audiochunk"
+FORMAT_VERSION = 1
+DATA_OFFSET = 4096
+TENSOR = "chunks"
+SPLIT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+
+_WRITE_BYTES = 2**18  # smaller writes cost more calls, larger ones fall out of the cache
+_SKIPPABLE_MAGIC, _SEEKABLE_MAGIC = 0x184D2A5E, 0x8F92EAB1
+_ENTRY = np.dtype([("compressed", "<u4"), ("decompressed", "<u4")])
+_FOOTER = struct.Struct("<IBI")  # frames, descriptor (0: no checksums), magic
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSpec:
+    """All that a shard's header says.
+
+    Attributes:
+        split: whose chunks these are.
+        index: number of the shard in its split.
+        chunks: how many there are; may be 0.
+        encoding: of the chunks.
+    """
+
+    split: str
+    index: int
+    chunks: int
+    encoding: Encoding
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the tensor: chunks by bytes, or by 16-bit codes."""
+        return self.chunks, self.encoding.tokens_per_chunk
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of all chunks."""
+        return self.chunks * self.encoding.chunk_bytes
+
+    def header(self) -> bytes:
+        """The 4096 bytes before the data."""
+        described = {
+            "__metadata__": {
+                "encoding": msgspec.json.encode(self.encoding, order="sorted").decode(),
+                "format": FORMAT,
+                "format_version": str(FORMAT_VERSION),
+                "index": str(self.index),
+                "split": self.split,
+            },
+            TENSOR: {
+                "data_offsets": [0, self.data_bytes],
+                "dtype": self.encoding.stored_as,
+                "shape": self.shape,
+            },
+        }
+        length = DATA_OFFSET - 8
+        return struct.pack("<Q", length) + msgspec.json.encode(described, order="sorted").ljust(length)
+
+    def check_header(self, head: bytes, path: Path) -> None:
+        """Compare the first bytes of an uncompressed shard with what they must be.
+
+        Raises:
+            DatasetError: they differ; says where.
+        """
+        wanted = self.header()
+        if head == wanted:
+            return
+        if len(head) < DATA_OFFSET:
+            raise DatasetError(path, f"the header takes {DATA_OFFSET} bytes, {len(head)} are there")
+        at = next(i for i in range(DATA_OFFSET) if head[i] != wanted[i])
+        raise DatasetError(
+            path,
+            f"header byte {at}: expected {wanted[at : at + 40]!r}, found {head[at : at + 40]!r};"
+            " the shard is not the one that the manifest names",
+        )
+
+
+def shard_name(split: str, index: int, compression: Compression | None) -> str:
+    """The file name of a shard: train-00000.safetensors, with .zst when compressed."""
+    return f"{split}-{index:05d}.safetensors{'.zst' if compression else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a finished shard is: bytes of its file, and the xxh3-128 of the uncompressed file in hex."""
+
+    bytes: int
+    digest: str
+
+
+class ShardWriter:
+    """Writes one shard from front to back; a context manager that closes the file.
+
+    Args:
+        path: of the file, which must not exist.
+        spec: what the header says; exactly `spec.data_bytes` must be written.
+        compression: or None for a raw shard.
+
+    Raises:
+        OSError: the file could not be made or written.
+    """
+
+    def __init__(self, path: Path, spec: ShardSpec, compression: Compression | None) -> None:
+        self._left = spec.data_bytes
+        self._digest = xxhash.xxh3_128()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._fd = os.open(path, flags, 0o644)
+        self._body: _Body = _Raw(self._fd)
+        if compression is not None:
+            self._body = _Seekable(self._fd, compression, spec.encoding.chunk_bytes)
+        header = spec.header()
+        self._digest.update(header)
+        self._body.header(header)
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        os.close(self._fd)
+
+    def write(self, data: memoryview) -> None:
+        """Append bytes of chunks, any number of them."""
+        self._left -= len(data)
+        self._digest.update(data)
+        self._body.write(data)
+
+    def finish(self) -> Written:
+        """Write what is held back. Nothing may be written afterwards."""
+        if self._left:
+            raise ValueError(f"{self._left} bytes of the shard were not written")
+        self._body.finish()
+        return Written(os.fstat(self._fd).st_size, self._digest.hexdigest())
+
+
+class _Body(Protocol):
+    def header(self, header: bytes) -> None: ...
+    def write(self, data: memoryview) -> None: ...
+    def finish(self) -> None: ...
+
+
+class _Raw:
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._held = bytearray()
+
+    def header(self, header: bytes) -> None:
+        self._held += header
+
+    def write(self, data: memoryview) -> None:
+        self._held += data
+        if len(self._held) >= _WRITE_BYTES:
+            self._flush()
+
+    def finish(self) -> None:
+        self._flush()
+
+    def _flush(self) -> None:
+        _write_all(self._fd, self._held)
+        self._held.clear()
+
+
+class _Seekable:
+    def __init__(self, fd: int, compression: Compression, chunk_bytes: int) -> None:
+        self._fd = fd
+        # One thread: with more, the bytes would depend on how many.
+        self._compressor = zstandard.ZstdCompressor(level=compression.level, write_checksum=True, threads=0)
+        self._frame_bytes = compression.chunks_per_frame * chunk_bytes
+        self._held = bytearray()
+        self._entries: list[tuple[int, int]] = []
+
+    def header(self, header: bytes) -> None:
+        self._frame(header)
+
+    def write(self, data: memoryview) -> None:
+        if self._held:
+            missing = self._frame_bytes - len(self._held)
+            self._held += data[:missing]
+            data = data[missing:]
+            if len(self._held) == self._frame_bytes:
+                self._frame(self._held)
+                self._held.clear()
+        while len(data) >= self._frame_bytes:
+            self._frame(data[: self._frame_bytes])
+            data = data[self._frame_bytes :]
+        self._held += data
+
+    def finish(self) -> None:
+        if self._held:
+            self._frame(self._held)
+        table = np.array(self._entries, _ENTRY).tobytes()
+        table += _FOOTER.pack(len(self._entries), 0, _SEEKABLE_MAGIC)
+        _write_all(self._fd, struct.pack("<II", _SKIPPABLE_MAGIC, len(table)) + table)
+
+    def _frame(self, data: bytes | bytearray | memoryview) -> None:
+        compressed = self._compressor.compress(data)
+        self._entries.append((len(compressed), len(data)))
+        _write_all(self._fd, compressed)
+
+
+def _write_all(fd: int, data: bytes | bytearray) -> None:
+    with memoryview(data) as view:
+        done = 0
+        while done < len(view):
+            done += os.write(fd, view[done:])
+
+
+def read_seek_table(shard: memoryview, path: Path) -> npt.NDArray[np.void]:
+    """Sizes of the frames of a compressed shard.
+
+    Args:
+        shard: the whole file.
+        path: for messages.
+
+    Returns:
+        (frames,) records of `compressed` and `decompressed` bytes, whose sums have been checked against the file.
+
+    Raises:
+        DatasetError: there is no such table, or it does not add up.
+    """
+    if len(shard) < _FOOTER.size + 8:
+        raise DatasetError(path, f"{len(shard)} bytes are no compressed shard")
+    frames, descriptor, magic = _FOOTER.unpack(shard[-_FOOTER.size :])
+    if magic != _SEEKABLE_MAGIC or descriptor != 0:
+        raise DatasetError(path, "the file does not end with a seek table")
+    size = frames * _ENTRY.itemsize + _FOOTER.size
+    start = len(shard) - size - 8
+    if start < 0 or struct.unpack("<II", shard[start : start + 8]) != (_SKIPPABLE_MAGIC, size):
+        raise DatasetError(path, f"the seek table of {frames} frames does not begin where it must")
+    table = np.frombuffer(shard[start + 8 : -_FOOTER.size], _ENTRY)
+    total = int(table["compressed"].sum(dtype=np.int64))
+    if total != start:
+        raise DatasetError(path, f"the seek table accounts for {total} bytes, {start} are there")
+    return table
+
+
+def decompress_frame(frame: memoryview, size: int, path: Path) -> bytes:
+    """The `size` bytes of one frame; its checksum is verified.
+
+    Raises:
+        DatasetError: it is damaged, or holds another number of bytes.
+    """
+    try:
+        claimed = zstandard.get_frame_parameters(frame).content_size
+        if claimed != size:
+            raise DatasetError(path, f"a frame claims {claimed} bytes, the seek table says {size}")
+        return zstandard.ZstdDecompressor().decompress(frame, max_output_size=size, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise DatasetError(path, f"a zstd frame is damaged: {error}") from error
+
+
+def digest_file(path: Path) -> str:
+    """The xxh3-128, in hex, of a file, or of what a compressed shard (by its name) decompresses to.
+
+    Raises:
+        DatasetError: it is compressed, and damaged.
+        OSError: it could not be read.
+    """
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        source: IO[bytes] = file
+        if path.suffix == ".zst":
+            source = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+        try:
+            while block := source.read(2**20):
+                digest.update(block)
+        except zstandard.ZstdError as error:
+            raise DatasetError(path, f"a zstd frame is damaged: {error}") from error
+    return digest.hexdigest()
+
+
+def is_shard_file(path: Path) -> bool:
+    """Whether audiochunk wrote a file: a shard's header says so."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(2 * DATA_OFFSET)
+        if path.suffix == ".zst":
+            if zstandard.frame_content_size(head) != DATA_OFFSET:
+                return False
+            head = zstandard.ZstdDecompressor().decompress(head, max_output_size=DATA_OFFSET)
+    except (OSError, zstandard.ZstdError):
+        return False
+    return f'"format":"{FORMAT}"'.encode() in head[:DATA_OFFSET]
