@@ -2,7 +2,7 @@
 
 A sample is a signed integer, left-justified in int16 (sources of up to 16 bits) or int32 (wider ones, and floats), so
 that every bit depth has the same full scale. Integers never become floats on the way. Plain PCM and float WAV is read
-by `audiochunk.signal.wav`, all else by libsndfile.
+by `audiochunk.signal.wav`, all else by `audiochunk.signal.sndfile`.
 """
 
 import errno
@@ -12,18 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from audiochunk.errors import MachineError, RecordingError
-from audiochunk.signal import wav
+from audiochunk.signal import sndfile, wav
 from audiochunk.signal.quantize import Samples
-
-if TYPE_CHECKING:
-    import soundfile
+from audiochunk.signal.riff import WavHeader, parse_header
+from audiochunk.signal.sndfile import SndfileReader
 
 Mask = npt.NDArray[np.bool_]
 
@@ -34,35 +33,6 @@ EXTENSIONS = frozenset(
 )
 
 STAGING_BYTES = 2**19  # stays in the cache while it is read into, converted and written out
-
-
-class _Subtype(NamedTuple):
-    """How libsndfile's samples of a subtype are taken.
-
-    Attributes:
-        dtype: the one that holds them without loss.
-        seekable: whether decoding gives the same samples from wherever it begins. Decoders that carry state do not,
-            and are always run from the first frame.
-        lossy: whether the codec changed the samples, log PCM (A-law, mu-law) not counted.
-    """
-
-    dtype: Literal["int16", "int32", "float64"]
-    seekable: bool = True
-    lossy: bool = False
-
-
-_INT_LOSSY = ["VOX_ADPCM", "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32", "GSM610", "G721_32", "G723_24", "G723_40"]
-_FLOAT_LOSSY = ["VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"]
-_SUBTYPES = {
-    **dict.fromkeys(["PCM_S8", "PCM_U8", "PCM_16", "ULAW", "ALAW", "ALAC_16"], _Subtype("int16")),
-    **dict.fromkeys(["PCM_24", "PCM_32", "ALAC_20", "ALAC_24", "ALAC_32"], _Subtype("int32")),
-    **dict.fromkeys(["FLOAT", "DOUBLE"], _Subtype("float64")),
-    **dict.fromkeys(["DPCM_8", "DPCM_16", "DWVW_12", "DWVW_16"], _Subtype("int16", seekable=False)),
-    **dict.fromkeys(["DWVW_24", "DWVW_N"], _Subtype("int32", seekable=False)),
-    **dict.fromkeys(["IMA_ADPCM", "MS_ADPCM"], _Subtype("int16", lossy=True)),
-    **dict.fromkeys(_INT_LOSSY, _Subtype("int16", seekable=False, lossy=True)),
-    **dict.fromkeys(_FLOAT_LOSSY, _Subtype("float64", seekable=False, lossy=True)),
-}
 
 
 class AudioInfo(msgspec.Struct, frozen=True):
@@ -148,12 +118,12 @@ def probe_fd(fd: int, path: bytes) -> AudioInfo:
     with _as_recording_error(path):
         size = os.fstat(fd).st_size
         _refuse_what_is_no_audio(fd, path, size)
-        header = wav.parse_header(fd, size)
+        header = parse_header(fd, size)
         if header is None or header.form is None:
             return _probe_sndfile(fd, path, header)
         form = header.form
         notes = [header.note] if header.note else []
-        if wav.is_low_justified(fd, header):
+        if wav.is_low_justified(fd, form, channels=header.channels, frames=header.frames, valid_bits=header.valid_bits):
             form = msgspec.structs.replace(form, low_bits=header.valid_bits)
             notes.append("low-justified")
         return AudioInfo(
@@ -183,15 +153,15 @@ def _refuse_what_is_no_audio(fd: int, path: bytes, size: int) -> None:
         raise RecordingError(path, f"this is text, not audio: it begins {head[:24].decode()!r}")
 
 
-def _probe_sndfile(fd: int, path: bytes, header: wav.WavHeader | None) -> AudioInfo:
-    with _open_sndfile(fd) as file:
-        subtype = _SUBTYPES.get(file.subtype)
+def _probe_sndfile(fd: int, path: bytes, header: WavHeader | None) -> AudioInfo:
+    with sndfile.open_fd(fd) as file:
+        subtype = sndfile.SUBTYPES.get(file.subtype)
         if subtype is None:
             raise RecordingError(path, f"unsupported codec {file.subtype_info or file.subtype!r}")
         frames, notes = file.frames, []
         # libsndfile gives 2**63 - 1 where the stream does not say.
         if not file.seekable() or not 0 <= frames < 2**62:
-            frames = _count_frames(file)
+            frames = sndfile.count_frames(file)
             notes.append("length counted by decoding")
         if header is not None and header.note:
             notes.append(header.note)
@@ -207,21 +177,6 @@ def _probe_sndfile(fd: int, path: bytes, header: wav.WavHeader | None) -> AudioI
         )
 
 
-def _count_frames(file: "soundfile.SoundFile") -> int:
-    buffer = np.empty((max(1, STAGING_BYTES // (2 * file.channels)), file.channels), np.int16)
-    frames = 0
-    while n := len(file.read(out=buffer)):
-        frames += n
-    return frames
-
-
-def _open_sndfile(fd: int) -> "soundfile.SoundFile":
-    import soundfile  # plain WAV needs no libsndfile, and loading it takes a while
-
-    os.lseek(fd, 0, os.SEEK_SET)
-    return soundfile.SoundFile(fd, closefd=False)
-
-
 class Recording:
     """An open recording, read range by range; a context manager.
 
@@ -233,8 +188,7 @@ class Recording:
 
     def __init__(self, fd: int, info: AudioInfo, path: bytes) -> None:
         self._fd, self._info, self._path = fd, info, path
-        self._file: soundfile.SoundFile | None = None
-        self._position = 0
+        self._sndfile: SndfileReader | None = None
         self._buffer = bytearray()
 
     def __enter__(self) -> "Recording":
@@ -246,8 +200,8 @@ class Recording:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self._sndfile is not None:
+            self._sndfile.close()
         os.close(self._fd)
 
     @property
@@ -280,31 +234,13 @@ class Recording:
             return from_floats(raw) if form.kind == "float" else Decoded(wav.to_samples(raw, form))
 
     def _decode(self, start: int, frames: int) -> Decoded:
-        file = self._file_at(start)
-        dtype = _SUBTYPES[self._info.subtype].dtype
-        decoded = file.read(frames, dtype=dtype, always_2d=True)
-        self._position += len(decoded)
+        if self._sndfile is None:
+            self._sndfile = SndfileReader(self._fd, seekable=self._info.seekable)
+        decoded = self._sndfile.read(start, frames)
         if len(decoded) < frames:
-            raise RecordingError(
-                self._path,
-                f"decoding ended at frame {start + len(decoded)}; {self._info.frames} were promised",
-            )
-        return from_floats(decoded) if dtype == "float64" else Decoded(decoded)
-
-    def _file_at(self, start: int) -> "soundfile.SoundFile":
-        """libsndfile's reader, about to decode frame `start`."""
-        if self._file is None or (start < self._position and not self._info.seekable):
-            if self._file is not None:
-                self._file.close()
-            self._file, self._position = _open_sndfile(self._fd), 0
-        if start != self._position:
-            if self._info.seekable:
-                self._file.seek(start)
-            else:
-                for at in range(self._position, start, self.max_frames):
-                    self._file.read(min(self.max_frames, start - at), dtype="int16")
-            self._position = start
-        return self._file
+            ended = start + len(decoded)
+            raise RecordingError(self._path, f"decoding ended at frame {ended} of {self._info.frames}")
+        return from_floats(decoded) if decoded.dtype.kind == "f" else Decoded(decoded)
 
 
 def read(path: bytes | str | os.PathLike[str], *, start: int = 0, frames: int | None = None) -> Samples:

@@ -1,17 +1,10 @@
-"""RIFF, RIFX, RF64 and BW64: the header of a WAV file, and its PCM and float data read directly.
+"""The plain PCM and float data of WAV files, read directly.
 
-The header says where the samples lie and in what form; reading them is then one system call and at most one pass over
-the bytes. Codecs inside WAV (A-law, ADPCM, …) are recognised here and left to libsndfile.
-
-The form is described in Microsoft's and IBM's "Multimedia Programming Interface and Data Specifications 1.0" (RIFF),
-Microsoft's "Multiple Channel Audio Data and WAVE Files" (WAVE_FORMAT_EXTENSIBLE), and in EBU Tech 3306 and ITU-R
-BS.2088 (RF64, BW64).
+Once the header has said where the samples lie and in what form, reading them is one system call and at most one pass
+over the bytes.
 """
 
 import os
-import struct
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -20,37 +13,11 @@ import numpy.typing as npt
 
 from audiochunk.signal.quantize import Samples
 
-HEAD_BYTES = 4096  # read at once; nearly every header ends within
-MAX_SAMPLE_RATE = 2**31 - 1  # libsndfile's
-
-PCM, FLOAT, ALAW, MULAW, EXTENSIBLE = 0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE
-# The rest of the GUIDs whose first number is a format tag: KSDATAFORMAT_SUBTYPE_*, and those of Ambisonic B-format.
-_GUID_RESTS = (
-    (0x0000, 0x0010, bytes.fromhex("800000aa00389b71")),
-    (0x0721, 0x11D3, bytes.fromhex("8644c8c1ca000000")),
-)
-# RIFF chunks that writers leave an odd size without the pad byte before, and that follow such.
-_COMMON_IDS = frozenset(
-    [
-        b"fmt ",
-        b"data",
-        b"fact",
-        b"LIST",
-        b"bext",
-        b"JUNK",
-        b"junk",
-        b"PAD ",
-        b"FLLR",
-        b"cue ",
-        b"smpl",
-        b"inst",
-        b"iXML",
-    ]
-)
+_LOOK_BYTES = 2**20
 
 
 class WavError(ValueError):
-    """A header that no recording can be read by. The message is the reason, without the name of the file."""
+    """A WAV file that no recording can be read from. The message is the reason, without the name of the file."""
 
 
 class WavForm(msgspec.Struct, frozen=True):
@@ -76,202 +43,6 @@ class WavForm(msgspec.Struct, frozen=True):
         if self.width in (1, 3):
             return np.dtype(np.uint8)
         return np.dtype(f"{'>' if self.big_endian else '<'}{self.kind[0]}{self.width}")
-
-
-@dataclass(frozen=True, slots=True)
-class WavHeader:
-    """What the header of a WAV file says, put right where it lies.
-
-    Attributes:
-        form: how the samples lie, or None where a codec has to decode them.
-        valid_bits: bits of a sample that are used, at most the container's; 0 for codecs.
-        sample_rate: in Hz.
-        channels: at least 1.
-        frames: that are there; 0 for codecs but A-law and mu-law.
-        note: what was put right, or "".
-    """
-
-    form: WavForm | None
-    valid_bits: int
-    sample_rate: int
-    channels: int
-    frames: int
-    note: str
-
-
-def parse_header(fd: int, size: int) -> WavHeader | None:
-    """The header of a WAV file.
-
-    Args:
-        fd: the file, open for reading; its position does not matter and stays.
-        size: bytes of the file.
-
-    Returns:
-        None where the file is no RIFF, RIFX, RF64 or BW64 with WAVE in it.
-
-    Raises:
-        WavError: it is one, but no recording can be read from it.
-        OSError: reading failed.
-    """
-    head = os.pread(fd, HEAD_BYTES, 0)
-
-    def read_at(position: int, n: int) -> bytes:
-        if position + n <= len(head):
-            return head[position : position + n]
-        return os.pread(fd, n, position)
-
-    base = _id3_bytes(head)
-    magic = read_at(base, 12)
-    if magic[:4] not in (b"RIFF", b"RIFX", b"RF64", b"BW64") or magic[8:] != b"WAVE":
-        return None
-    order = ">" if magic[:4] == b"RIFX" else "<"
-    fmt, data, data_size = _find(read_at, base + 12, size, order)
-    return _Format.parse(fmt, order).header(
-        data, *_data_bytes(read_at, data, data_size, size, order), big_endian=order == ">"
-    )
-
-
-def _id3_bytes(head: bytes) -> int:
-    """Length of the ID3v2 tag that a file begins with: four times 7 bits, after a header of 10 bytes."""
-    if head[:3] != b"ID3" or len(head) < 10:
-        return 0
-    length = 0
-    for byte in head[6:10]:
-        length = length << 7 | byte & 0x7F
-    return 10 + length + (10 if head[5] & 0x10 else 0)
-
-
-_ReadAt = Callable[[int, int], bytes]
-
-
-def _find(read_at: _ReadAt, position: int, size: int, order: str) -> tuple[bytes, int, int]:
-    """The fmt RIFF chunk, where the data begins, and how long it claims to be."""
-    fmt: bytes | None = None
-    data: tuple[int, int] | None = None
-    ds64_data_size = None
-    while fmt is None or data is None:
-        header = read_at(position, 8)
-        if len(header) < 8:
-            break
-        name, length = header[:4], int(struct.unpack(f"{order}I", header[4:])[0])
-        if name == b"fmt " and fmt is None:
-            fmt = read_at(position + 8, min(length, 40))
-        elif name == b"ds64" and length >= 16:
-            ds64_data_size = struct.unpack("<8xQ", read_at(position + 8, 16).ljust(16, b"\0"))[0]
-        elif name == b"data" and data is None:
-            if length == 0xFFFFFFFF and ds64_data_size is not None:
-                length = ds64_data_size
-            data = position + 8, length
-        position = _next(read_at, position, length)
-    if fmt is None:
-        raise WavError("the WAV header has no 'fmt ' part")
-    if data is None:
-        raise WavError("the WAV file has no 'data' part: there is no audio in it")
-    return fmt, *data
-
-
-def _next(read_at: _ReadAt, position: int, length: int) -> int:
-    """Where the next RIFF chunk begins. The pad byte after an odd length is missing in some writers' files."""
-    end = position + 8 + length
-    if length % 2 == 0:
-        return end
-    if read_at(end, 4) in _COMMON_IDS and read_at(end + 1, 4) not in _COMMON_IDS:
-        return end
-    return end + 1
-
-
-def _data_bytes(read_at: _ReadAt, data: int, claimed: int, size: int, order: str) -> tuple[int, int | None]:
-    """(bytes of data that are there, bytes that were promised or None where the header was never finished)."""
-    there = max(0, size - data)
-    if claimed == 0:
-        if there == 0 or _are_riff_chunks(read_at, data, size, order):
-            return 0, 0
-        return there, None
-    if claimed > there:
-        return there, None if _is_placeholder(claimed) else claimed
-    return claimed, claimed
-
-
-def _is_placeholder(claimed: int) -> bool:
-    """Whether a size is what writers to pipes leave: all ones, or the largest signed one less a header or a page."""
-    return any(top - 0x1000 <= claimed <= top for top in (2**31, 2**32 - 1, 2**63, 2**64 - 1))
-
-
-def _are_riff_chunks(read_at: _ReadAt, position: int, size: int, order: str) -> bool:
-    """Whether all that follows is RIFF chunks that end with the file."""
-    while position + 8 <= size:
-        header = read_at(position, 8)
-        if not header[:4].isascii() or not header[:4].decode().isprintable():
-            return False
-        position = _next(read_at, position, struct.unpack(f"{order}I", header[4:])[0])
-    return position in (size, size + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Format:
-    """The fmt RIFF chunk."""
-
-    tag: int
-    channels: int
-    sample_rate: int
-    block_align: int
-    bits: int
-    valid_bits: int
-
-    @classmethod
-    def parse(cls, fmt: bytes, order: str) -> "_Format":
-        if len(fmt) < 16:
-            raise WavError(f"the 'fmt ' part has {len(fmt)} bytes, it takes 16")
-        tag, channels, rate, _, align, bits = struct.unpack(f"{order}HHIIHH", fmt[:16])
-        valid = bits
-        if tag == EXTENSIBLE:
-            if len(fmt) < 40:
-                raise WavError(f"the extensible 'fmt ' part has {len(fmt)} bytes, it takes 40")
-            valid, tag, *rest = struct.unpack(f"{order}H4xIHH8s", fmt[18:40])
-            if tuple(rest) not in _GUID_RESTS:
-                raise WavError(f"unknown codec: subformat GUID {fmt[24:40].hex()}")
-        if channels == 0:
-            raise WavError("the header says 0 channels")
-        if not 0 < rate <= MAX_SAMPLE_RATE:
-            raise WavError(f"the header says {rate:,} Hz; taken are 1 to {MAX_SAMPLE_RATE:,}")
-        return cls(tag, channels, rate, align, bits, valid)
-
-    def header(self, data: int, there: int, promised: int | None, *, big_endian: bool) -> WavHeader:
-        if self.tag not in (PCM, FLOAT):
-            stride = self.channels if self.tag in (ALAW, MULAW) else 0
-            return WavHeader(None, 0, self.sample_rate, self.channels, *_frames(there, promised, stride))
-        width = self._container_bytes()
-        valid = self.valid_bits if 0 < self.valid_bits <= 8 * width else 8 * width
-        return WavHeader(
-            WavForm("int" if self.tag == PCM else "float", width, big_endian, data),
-            valid,
-            self.sample_rate,
-            self.channels,
-            *_frames(there, promised, width * self.channels),
-        )
-
-    def _container_bytes(self) -> int:
-        align = max(self.block_align, self.channels * ((self.bits + 7) // 8))
-        width, rest = divmod(align, self.channels)
-        if rest:
-            raise WavError(f"frames of {align} bytes do not divide among {self.channels} channels")
-        if self.tag == PCM and not 1 <= width <= 4:
-            raise WavError(f"PCM samples of {self.bits} bits in {width} bytes; taken are 1 to 4 bytes")
-        if self.tag == FLOAT and width not in (4, 8):
-            raise WavError(f"float samples of {self.bits} bits in {width} bytes; taken are 4 or 8 bytes")
-        return width
-
-
-def _frames(there: int, promised: int | None, stride: int) -> tuple[int, str]:
-    """(whole frames that are there, a note where they are not what the header says)."""
-    if stride == 0:
-        return 0, ""
-    frames = there // stride
-    if promised is None:
-        return frames, "unfinished header: read to the end of the file"
-    if promised // stride > frames:
-        return frames, f"truncated: header promises {promised // stride} frames, {frames} are there"
-    return frames, ""
 
 
 def read_raw(fd: int, form: WavForm, *, channels: int, start: int, frames: int, buffer: bytearray) -> npt.NDArray[Any]:
@@ -329,31 +100,31 @@ def to_samples(raw: npt.NDArray[Any], form: WavForm) -> Samples:
     return samples
 
 
-def is_low_justified(fd: int, header: WavHeader, *, max_bytes: int = 2**20) -> bool:
+def is_low_justified(fd: int, form: WavForm, *, channels: int, frames: int, valid_bits: int) -> bool:
     """Whether samples sit at the low end of containers that are wider than the bits used.
 
     By the standard they sit at the high end, but some writers do otherwise and no header field tells. They sit low
     when in every sample the bits above those used repeat the top one of them, or in every sample are zero, and some
     sample uses a bit that would have to be zero if they sat high. All samples are read.
     """
-    form = header.form
-    if form is None or form.kind == "float" or header.valid_bits >= form.width * 8:
+    unused = form.width * 8 - valid_bits
+    if form.kind == "float" or unused == 0:
         return False
-    unused = form.width * 8 - header.valid_bits
-    stride = header.channels * form.width
-    buffer = bytearray(max(stride, max_bytes // stride * stride))
+    stride = channels * form.width
+    at_once = max(1, _LOOK_BYTES // stride)
+    buffer = bytearray(at_once * stride)
     repeats = zero = True
     uses_low_end = False
-    for start in range(0, header.frames, len(buffer) // stride):
-        frames = min(header.frames - start, len(buffer) // stride)
-        raw = read_raw(fd, form, channels=header.channels, start=start, frames=frames, buffer=buffer)
+    for start in range(0, frames, at_once):
+        n = min(frames - start, at_once)
+        raw = read_raw(fd, form, channels=channels, start=start, frames=n, buffer=buffer)
         samples = to_samples(raw, form)
         signed = samples >> 8 * (samples.dtype.itemsize - form.width)
-        above = signed >> header.valid_bits - 1
+        above = signed >> valid_bits - 1
         repeats = repeats and bool(((above == 0) | (above == -1)).all())
         # What zero bits are, before `to_samples` made 8-bit samples signed.
         bits = raw if form.width == 1 else signed & np.int64(2 ** (8 * form.width) - 1)
-        zero = zero and not (bits >> header.valid_bits).any()
+        zero = zero and not (bits >> valid_bits).any()
         if not repeats and not zero:
             return False
         uses_low_end = uses_low_end or bool((signed & (1 << unused) - 1).any())

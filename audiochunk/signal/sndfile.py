@@ -1,0 +1,106 @@
+"""What libsndfile decodes: FLAC, AIFF, CAF, AU, W64, and codecs inside WAV."""
+
+import os
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import soundfile
+
+_DISCARD_FRAMES = 2**14
+
+
+class Subtype(NamedTuple):
+    """How libsndfile's samples of a subtype are taken.
+
+    Attributes:
+        dtype: the one that holds them without loss.
+        seekable: whether decoding gives the same samples from wherever it begins. Decoders that carry state do not,
+            and are always run from the first frame.
+        lossy: whether the codec changed the samples, log PCM (A-law, mu-law) not counted.
+    """
+
+    dtype: Literal["int16", "int32", "float64"]
+    seekable: bool = True
+    lossy: bool = False
+
+
+_INT_LOSSY = ["VOX_ADPCM", "NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32", "GSM610", "G721_32", "G723_24", "G723_40"]
+_FLOAT_LOSSY = ["VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"]
+SUBTYPES = {
+    **dict.fromkeys(["PCM_S8", "PCM_U8", "PCM_16", "ULAW", "ALAW", "ALAC_16"], Subtype("int16")),
+    **dict.fromkeys(["PCM_24", "PCM_32", "ALAC_20", "ALAC_24", "ALAC_32"], Subtype("int32")),
+    **dict.fromkeys(["FLOAT", "DOUBLE"], Subtype("float64")),
+    **dict.fromkeys(["DPCM_8", "DPCM_16", "DWVW_12", "DWVW_16"], Subtype("int16", seekable=False)),
+    **dict.fromkeys(["DWVW_24", "DWVW_N"], Subtype("int32", seekable=False)),
+    **dict.fromkeys(["IMA_ADPCM", "MS_ADPCM"], Subtype("int16", lossy=True)),
+    **dict.fromkeys(_INT_LOSSY, Subtype("int16", seekable=False, lossy=True)),
+    **dict.fromkeys(_FLOAT_LOSSY, Subtype("float64", seekable=False, lossy=True)),
+}
+
+
+def open_fd(fd: int) -> "soundfile.SoundFile":
+    """libsndfile's reader at the first frame of an open file, which it does not close.
+
+    Raises:
+        soundfile.LibsndfileError: it is no audio that libsndfile knows.
+    """
+    import soundfile  # plain WAV needs no libsndfile, and loading it takes a while
+
+    os.lseek(fd, 0, os.SEEK_SET)
+    return soundfile.SoundFile(fd, closefd=False)
+
+
+def count_frames(file: "soundfile.SoundFile") -> int:
+    """Frames from a reader's position to the end, by decoding them."""
+    buffer = np.empty((_DISCARD_FRAMES, file.channels), np.int16)
+    frames = 0
+    while n := len(file.read(out=buffer)):
+        frames += n
+    return frames
+
+
+class SndfileReader:
+    """Any range of frames of an open file.
+
+    Args:
+        fd: the file; stays open.
+        seekable: whether decoding may begin anywhere; else every read begins at the first frame, or goes on from the
+            last read.
+    """
+
+    def __init__(self, fd: int, *, seekable: bool) -> None:
+        self._fd, self._seekable = fd, seekable
+        self._file = open_fd(fd)
+        self._position = 0
+
+    def read(self, start: int, frames: int) -> npt.NDArray[Any]:
+        """Frames from `start` on: (frames, channels) of the subtype's dtype, fewer where decoding ended.
+
+        Raises:
+            soundfile.LibsndfileError: they could not be decoded.
+        """
+        self._go_to(start)
+        dtype = SUBTYPES[self._file.subtype].dtype
+        decoded: npt.NDArray[Any] = self._file.read(frames, dtype=dtype, always_2d=True)
+        self._position += len(decoded)
+        return decoded
+
+    def close(self) -> None:
+        """Let go of libsndfile's reader."""
+        self._file.close()
+
+    def _go_to(self, start: int) -> None:
+        if start == self._position:
+            return
+        if self._seekable:
+            self._file.seek(start)
+        else:
+            if start < self._position:
+                self._file.close()
+                self._file, self._position = open_fd(self._fd), 0
+            for at in range(self._position, start, _DISCARD_FRAMES):
+                self._file.read(min(_DISCARD_FRAMES, start - at), dtype="int16")
+        self._position = start
