@@ -1,0 +1,136 @@
+"""Folders of audio recordings -> sharded datasets of fixed-size byte chunks, exact to the byte, and a reader for them.
+
+>>> import audiochunk
+>>> manifest = audiochunk.build("wavs", "shards", bits=8, workers=2)  # doctest: +SKIP
+>>> ds = audiochunk.open("shards")  # doctest: +SKIP
+>>> ds[0], ds[[3, 1]].shape  # doctest: +SKIP
+"""
+
+import os
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any
+
+from audiochunk._version import __version__
+from audiochunk.errors import (
+    AudiochunkError,
+    ConfigError,
+    DatasetError,
+    InputError,
+    MachineError,
+    NoDatasetError,
+    OutputExistsError,
+    RecordingError,
+    RecordingsError,
+)
+
+if TYPE_CHECKING:
+    from audiochunk.config import BuildConfig
+    from audiochunk.reader.dataset import ChunkDataset
+    from audiochunk.storage.manifest import Manifest
+
+__all__ = [
+    "AudiochunkError",
+    "BuildConfig",
+    "ChunkDataset",
+    "ConfigError",
+    "DatasetError",
+    "InputError",
+    "MachineError",
+    "Manifest",
+    "NoDatasetError",
+    "OutputExistsError",
+    "RecordingError",
+    "RecordingsError",
+    "__version__",
+    "build",
+    "open",
+]
+
+_LAZY = {
+    "BuildConfig": "audiochunk.config",
+    "ChunkDataset": "audiochunk.reader.dataset",
+    "Manifest": "audiochunk.storage.manifest",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def build(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    split_file: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    fsync: bool = True,
+    overwrite: bool = False,
+    **options: Any,
+) -> "Manifest":
+    """Build a dataset from a folder of recordings, as `audiochunk build` does.
+
+    In a script, call it under `if __name__ == "__main__":`; worker processes import the script.
+
+    Args:
+        source: folder of recordings.
+        out: folder of the dataset. A dataset of the same recordings and options that is there already is left alone,
+            an interrupted build is gone on with.
+        split_file: table of path or folder, tab, split.
+        workers: processes to use; None means as many as this process may use CPUs. The bytes do not depend on it.
+        executor: what runs the tasks instead; `workers` is then how many it has.
+        fsync: whether the dataset must survive a loss of power once this returns.
+        overwrite: whether another dataset in `out` may be replaced.
+        options: all others of the command line: bits, block, chunk_bytes, layout, quantizer, byte_order, tail, split,
+            group_by, split_seed, shard_size, compress, chunks_per_frame, include, exclude, on_error.
+
+    Returns:
+        The manifest of the dataset.
+
+    Raises:
+        ConfigError: the options do not go together.
+        InputError: nothing can be made of the input.
+        RecordingsError: recordings that cannot be used, with on_error="fail".
+        OutputExistsError: `out` holds something else.
+        MachineError: the machine refused: space, permission, limits, a lock.
+    """
+    from audiochunk.config import BuildConfig
+    from audiochunk.pipeline import run
+
+    return run.build(
+        source,
+        out,
+        BuildConfig.make(**options),
+        split_file=split_file,
+        workers=workers,
+        executor=executor,
+        fsync=fsync,
+        overwrite=overwrite,
+    ).manifest
+
+
+def open(path: str | os.PathLike[str], split: str = "train") -> "ChunkDataset":
+    """Open one split of a dataset for reading.
+
+    Args:
+        path: folder of the dataset.
+        split: which part of it.
+
+    Raises:
+        NoDatasetError: there is no dataset.
+        DatasetError: it is damaged.
+        ConfigError: it has no such split.
+    """
+    from audiochunk.reader.dataset import ChunkDataset
+
+    return ChunkDataset(path, split)

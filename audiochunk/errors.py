@@ -81,6 +81,12 @@ class DatasetError(AudiochunkError):
         return f"{printable(path)}: {found}"
 
 
+class NoDatasetError(DatasetError):
+    """There is no dataset where one was expected. `args`: (folder, what is there)."""
+
+    exit_code = 4
+
+
 class MachineError(AudiochunkError):
     """The machine refused: space, permission, limits, locks, a worker that died. `args`: (sentence,)."""
 

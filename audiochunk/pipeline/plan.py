@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from audiochunk.config import BuildConfig
 from audiochunk.pipeline.scan import Scanned
@@ -55,13 +56,15 @@ class Plan:
         config: what it is made with.
         recordings: in path order, refused ones included.
         splits: the split of each recording.
-        names: of all splits, those that were asked for and got nothing included, sorted.
+        asked: the shares that were asked for, by split; None where a split was only named.
+        names: of all splits, those that got nothing included, sorted.
         shards: by split name, then in order.
     """
 
     config: BuildConfig
     recordings: tuple[Scanned, ...]
     splits: tuple[str, ...]
+    asked: Mapping[str, Fraction | None]
     names: tuple[str, ...]
     shards: tuple[ShardPlan, ...]
 
@@ -71,17 +74,19 @@ class Plan:
         return sum(shard.chunks for shard in self.shards)
 
 
-def plan(recordings: Sequence[Scanned], splits: Sequence[str], *, names: Sequence[str], config: BuildConfig) -> Plan:
+def plan(
+    recordings: Sequence[Scanned], splits: Sequence[str], *, asked: Mapping[str, Fraction | None], config: BuildConfig
+) -> Plan:
     """The plan for scanned recordings.
 
     Args:
         recordings: in path order.
         splits: the split of each.
-        names: splits that exist even if they get nothing.
+        asked: splits that exist even if they get nothing, with the shares asked for.
         config: gives encoding and shard size.
     """
     per_shard = max(1, config.options.shard_size // config.encoding.chunk_bytes)
-    all_names = tuple(sorted({*names, *splits}))
+    all_names = tuple(sorted({*asked, *splits}))
     parts: dict[str, list[Part]] = {name: [] for name in all_names}
     for number, (recording, split) in enumerate(zip(recordings, splits, strict=True)):
         if recording.info is None:
@@ -94,7 +99,7 @@ def plan(recordings: Sequence[Scanned], splits: Sequence[str], *, names: Sequenc
         for name in all_names
         for index, held in enumerate(_fill(parts[name], per_shard))
     ]
-    return Plan(config, tuple(recordings), tuple(splits), all_names, tuple(shards))
+    return Plan(config, tuple(recordings), tuple(splits), asked, all_names, tuple(shards))
 
 
 def _fill(parts: Sequence[Part], per_shard: int) -> Iterator[list[Part]]:

@@ -126,7 +126,7 @@ def make_plan(
         reasons = "; ".join(f"{printable(path)}: {reason}" for path, reason in failures[:3])
         raise InputError(root, f"none of {len(failures):,} recordings can be used: {reasons}")
     splits = _assign(recordings, splitter, config, root)
-    planned = plan(recordings, splits, names=tuple(splitter.shares), config=config)
+    planned = plan(recordings, splits, asked=splitter.shares, config=config)
     if not planned.n_chunks:
         raise InputError(
             root,

@@ -1,0 +1,1 @@
+"""From a dataset on disk to chunks in memory. Knows nothing of how datasets are built."""

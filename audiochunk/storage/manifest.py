@@ -1,6 +1,8 @@
 """manifest.json and recordings.jsonl: what they say, to and from their canonical bytes."""
 
+import re
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,8 +10,8 @@ import msgspec
 import xxhash
 
 from audiochunk.config import BuildConfig, Compression, Encoding, Options
-from audiochunk.errors import DatasetError
-from audiochunk.storage.shard import FORMAT_VERSION
+from audiochunk.errors import DatasetError, NoDatasetError
+from audiochunk.storage.shard import DATA_OFFSET, FORMAT_VERSION, SPLIT_NAME, shard_name
 
 MANIFEST = "manifest.json"
 RECORDINGS = "recordings.jsonl"
@@ -111,14 +113,45 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise DatasetError(path, "not a manifest: not JSON that one would write") from error
         if manifest.encode() != data:
             raise DatasetError(path, "not in canonical form: it was edited, or has a key twice")
+        manifest._check(path)
         return manifest
+
+    def _check(self, path: Path) -> None:
+        """Compare all that follows from something else with it."""
+
+        def require(holds: bool, what: str) -> None:
+            if not holds:
+                raise DatasetError(path, what)
+
+        require(self.recordings.name == RECORDINGS, f"the recordings table is not {RECORDINGS}")
+        require(
+            self.dataset_id == dataset_id(self.encoding, (shard.digest for shard in self.shards)),
+            "dataset_id is not that of the shards",
+        )
+        held = {split: list(shards) for split, shards in groupby(self.shards, lambda s: s.split)}
+        wanted = [
+            shard_name(split, index, self.compression) for split in sorted(held) for index in range(len(held[split]))
+        ]
+        names = [shard.name for shard in self.shards]
+        require(names == wanted, "the names of the shards are not those of its splits, in order")
+        require(held.keys() <= self.splits.keys(), "a shard is of a split that is not listed")
+        for split, totals in self.splits.items():
+            require(SPLIT_NAME.fullmatch(split) is not None, f"{split!r} cannot be the name of a split")
+            chunks = sum(shard.chunks for shard in held.get(split, ()))
+            require(totals.chunks == chunks, f"split {split}: {totals.chunks} chunks, its shards have {chunks}")
+        for shard in self.shards:
+            require(re.fullmatch(r"[0-9a-f]{32}", shard.digest) is not None, f"{shard.name}: no digest")
+            raw = DATA_OFFSET + shard.chunks * self.encoding.chunk_bytes
+            sound = shard.chunks >= 0 and (shard.bytes == raw if self.compression is None else shard.bytes > 0)
+            require(sound, f"{shard.name}: {shard.bytes} bytes cannot hold {shard.chunks} chunks")
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
         """The manifest of the dataset in `folder`.
 
         Raises:
-            DatasetError: there is none, or it is damaged.
+            NoDatasetError: there is none.
+            DatasetError: it is damaged.
             OSError: it could not be read.
         """
         path = folder / MANIFEST
@@ -126,8 +159,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             size = path.stat().st_size
         except (FileNotFoundError, NotADirectoryError) as error:
             if (folder / BUILD_FOLDER).exists():
-                raise DatasetError(folder, "this build is not finished: run it again") from error
-            raise DatasetError(folder, f"no dataset here: there is no {MANIFEST}") from error
+                raise NoDatasetError(folder, "this build is not finished: run it again") from error
+            raise NoDatasetError(folder, f"no dataset here: there is no {MANIFEST}") from error
         if size > MAX_MANIFEST_BYTES:
             raise DatasetError(path, f"{size:,} bytes; a manifest has at most {MAX_MANIFEST_BYTES:,}")
         return cls.decode(path.read_bytes(), path)

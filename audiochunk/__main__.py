@@ -1,0 +1,3 @@
+from audiochunk.cli import main
+
+main()

@@ -1,0 +1,75 @@
+"""The command line: parse, one library call, print. The only place that prints or exits."""
+
+import importlib
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import click
+
+from audiochunk._version import __version__
+from audiochunk.errors import AudiochunkError
+
+_COMMANDS = {"build": "Build a dataset from a folder of recordings.", "inspect": "Tell what a dataset holds."}
+_GO_ON = "; the same command goes on from the finished shards"
+
+
+class Terminated(BaseException):
+    """SIGTERM, as something that unwinds the stack."""
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+class _Commands(click.Group):
+    """Imports a command when it is used, so that --version and --help load no numpy."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"audiochunk.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        signal.signal(signal.SIGTERM, _terminate)
+        try:
+            return super().invoke(ctx)
+        except AudiochunkError as error:
+            click.echo(f"audiochunk: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo(f"\naudiochunk: interrupted{_GO_ON}", err=True)
+            ctx.exit(130)
+        except Terminated:
+            click.echo(f"\naudiochunk: terminated{_GO_ON}", err=True)
+            ctx.exit(143)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="audiochunk", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Turn a folder of audio recordings into a sharded dataset of fixed-size byte chunks.
+
+    \b
+    Exit codes: 0 done; 2 usage; 3 done, but recordings were skipped; 4 the input cannot be used;
+    5 the dataset is damaged; 6 the machine refused (space, permission, limits, lock);
+    130 interrupted; 143 terminated; 1 anything else.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    # Names of recordings may hold anything: what the terminal cannot show is escaped rather than fatal.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    cli(prog_name="audiochunk")

@@ -1,0 +1,71 @@
+"""What is shown while a build runs, on stderr."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from audiochunk.pipeline.plan import Plan
+from audiochunk.pipeline.run import Watcher
+from audiochunk.pipeline.scan import Scanned
+from audiochunk.pipeline.shards import ShardResult
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+
+class Progress(Watcher):
+    """Bars on a terminal, warnings everywhere; a context manager.
+
+    Args:
+        quiet: whether to show neither.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._show = not quiet and sys.stderr.isatty()
+        self._bar: tqdm[Any] | None = None
+        self._chunk_bytes = 0
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def scanned(self, recording: Scanned) -> None:
+        """Count a recording."""
+        if self._show:
+            if self._bar is None:
+                self._bar = self._begin(desc="scan", unit=" recordings")
+            self._bar.update()
+
+    def planned(self, plan: Plan) -> None:
+        """Begin the bar of the shards."""
+        self._end()
+        self._chunk_bytes = plan.config.encoding.chunk_bytes
+        if self._show:
+            total = plan.n_chunks * self._chunk_bytes
+            self._bar = self._begin(desc="build", total=total, unit="B", unit_scale=True)
+
+    def finished(self, result: ShardResult) -> None:
+        """Count a shard's bytes."""
+        if self._bar is not None:
+            self._bar.update(result.record.chunks * self._chunk_bytes)
+
+    def warn(self, sentence: str) -> None:
+        """Say it."""
+        if not self._quiet:
+            self._end()
+            click.echo(f"warning: {sentence}", err=True)
+
+    def _begin(self, **options: Any) -> "tqdm[Any]":
+        from tqdm import tqdm
+
+        tqdm.monitor_interval = 0  # no thread, so that nothing is forked with one
+        return tqdm(file=sys.stderr, leave=False, dynamic_ncols=True, **options)
+
+    def _end(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

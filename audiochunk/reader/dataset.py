@@ -1,0 +1,297 @@
+"""ChunkDataset: any chunk of one split of a dataset, where it came from, and what it sounds like."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from audiochunk.config import Encoding
+from audiochunk.errors import ConfigError, DatasetError
+from audiochunk.reader.shards import Chunks, ShardArray
+from audiochunk.signal.chunking import Stream
+from audiochunk.signal.interleave import deinterleave
+from audiochunk.signal.packing import unpack
+from audiochunk.signal.quantize import Codes, dequantize
+from audiochunk.storage.manifest import Manifest, RecordingRow, SplitTotals, read_rows
+
+_CHECKED_AT_OPEN = 1000  # shards whose sizes are looked at when a dataset is opened
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a chunk came from.
+
+    Attributes:
+        path: of the recording, relative to the input folder.
+        channels: numbers of those that are in the chunk, in ascending order.
+        first_frame: the first of the recording's frames that any of them has in the chunk, and
+        last_frame: the last.
+        sample_rate: in Hz.
+        chunk: number of the chunk in its stream.
+        recording: the whole row of the recordings table.
+    """
+
+    path: str
+    channels: tuple[int, ...]
+    first_frame: int
+    last_frame: int
+    sample_rate: int
+    chunk: int
+    recording: RecordingRow
+
+
+class ChunkDataset(Sequence[Chunks]):
+    """One split of a dataset: a sequence of chunks.
+
+    `ds[i]` is a read-only view into the memory-mapped shard, `ds[a:b]` a lazy dataset of those chunks, and
+    `ds[[3, 1]]` a new array. It can be pickled, forked, and shared by threads, and is a context manager.
+
+    Args:
+        path: folder of the dataset.
+        split: which part of it.
+
+    Raises:
+        DatasetError: there is no dataset, or it is damaged.
+        ConfigError: it has no such split.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], split: str = "train") -> None:
+        self._folder, self._split = Path(path).absolute(), split
+        self._expected_id: str | None = None
+        self._range = range(len(self._array))
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What the dataset says of itself."""
+        manifest = Manifest.read(self._folder)
+        if self._expected_id not in (None, manifest.dataset_id):
+            raise DatasetError(self._folder, f"is not the dataset {self._expected_id} any more")
+        if self._split not in manifest.splits:
+            raise ConfigError(f"no split {self._split!r} here; there are: {', '.join(sorted(manifest.splits))}")
+        return manifest
+
+    @cached_property
+    def _array(self) -> ShardArray:
+        entries = [shard for shard in self.manifest.shards if shard.split == self._split]
+        for entry in entries[:_CHECKED_AT_OPEN]:
+            file = self._folder / entry.name
+            try:
+                size = file.stat().st_size
+            except OSError as error:
+                raise DatasetError(file, f"cannot be read: {error.strerror}") from error
+            if size != entry.bytes:
+                raise DatasetError(file, f"{size} bytes; the manifest says {entry.bytes}")
+        return ShardArray(self._folder, entries, self.manifest.encoding, self.manifest.compression)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "_folder": self._folder,
+            "_split": self._split,
+            "_range": self._range,
+            "_expected_id": self.manifest.dataset_id,
+        }
+
+    def __enter__(self) -> "ChunkDataset":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the mapped shards; chunks that were handed out stay valid. A later use maps them again."""
+        self._array.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"ChunkDataset({self._split!r}, {len(self):,} chunks of {self.shape[1:]} {self.dtype}, {self.dataset_id})"
+        )
+
+    @property
+    def split(self) -> str:
+        """Which split of the dataset this is."""
+        return self._split
+
+    @property
+    def encoding(self) -> Encoding:
+        """How samples became bytes."""
+        return self.manifest.encoding
+
+    @property
+    def dataset_id(self) -> str:
+        """The identity of the dataset's chunks."""
+        return self.manifest.dataset_id
+
+    @property
+    def splits(self) -> dict[str, SplitTotals]:
+        """What every split of the dataset holds, by name."""
+        return dict(self.manifest.splits)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the chunks: uint8, or little-endian uint16 for 12- and 16-bit codes."""
+        return self._array.dtype
+
+    @property
+    def vocab_size(self) -> int:
+        """How many values an element of a chunk can take."""
+        return self.encoding.vocab_size
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(chunks, elements of a chunk)."""
+        return len(self), self.encoding.tokens_per_chunk
+
+    @cached_property
+    def recordings(self) -> tuple[RecordingRow, ...]:
+        """Rows of the recordings table for this split, in path order, refused recordings included."""
+        rows = read_rows(self._folder, self.manifest.recordings)
+        return tuple(row for row in rows if row.split == self._split)
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    def __iter__(self) -> Iterator[Chunks]:
+        return map(self._array.chunk, self._range)
+
+    @overload
+    def __getitem__(self, index: int) -> Chunks: ...
+    @overload
+    def __getitem__(self, index: slice) -> "ChunkDataset": ...
+    @overload
+    def __getitem__(self, index: "npt.NDArray[Any] | list[int]") -> Chunks: ...
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self._view(self._range[index])
+        if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
+            return self._array.chunk(self._at(int(index)))
+        return self.gather(index)
+
+    def _view(self, numbers: range) -> "ChunkDataset":
+        view = object.__new__(ChunkDataset)
+        # Everything is shared but the range.
+        view.__dict__.update(self.__dict__)
+        view._range = numbers
+        return view
+
+    def _at(self, index: int) -> int:
+        try:
+            return self._range[index]
+        except IndexError:
+            raise IndexError(f"chunk {index} of {len(self)}") from None
+
+    def gather(self, indices: "npt.ArrayLike", out: Chunks | None = None) -> Chunks:
+        """Chunks in the order of their numbers, as one array.
+
+        Args:
+            indices: 1-D integers, negative ones counted from the end, or booleans for every chunk.
+            out: (n, elements of a chunk) of `dtype` and C-contiguous, to be filled; else a new array is made.
+
+        Returns:
+            (n, elements of a chunk); `out` where it was given.
+
+        Raises:
+            IndexError: a number out of range, or no such numbers.
+            ValueError: `out` does not fit.
+        """
+        numbers = self._numbers(indices)
+        shape = len(numbers), self.shape[1]
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
+            raise ValueError(f"out must be C-contiguous, {shape} of {self.dtype}; it is {out.shape} of {out.dtype}")
+        self._array.gather(numbers, out)
+        return out
+
+    def _numbers(self, indices: "npt.ArrayLike") -> npt.NDArray[np.int64]:
+        given = np.asarray(indices)
+        if given.dtype == bool and given.shape == (len(self),):
+            given = np.flatnonzero(given)
+        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+            raise IndexError(f"chunks are taken by 1-D integers, not {given.ndim}-D {given.dtype}")
+        numbers = given.astype(np.int64)
+        numbers[numbers < 0] += len(self)
+        wrong = (numbers < 0) | (numbers >= len(self))
+        if wrong.any():
+            raise IndexError(f"chunk {given[wrong][0]} of {len(self)}")
+        return self._range.start + numbers * self._range.step
+
+    @cached_property
+    def _firsts(self) -> npt.NDArray[np.int64]:
+        """First chunk of every row; those without chunks come before the next one with some."""
+        return np.array([row.first_chunk for row in self.recordings], np.int64)
+
+    def locate(self, i: int) -> Location:
+        """Where chunk `i` came from.
+
+        Raises:
+            IndexError: there is no such chunk.
+            DatasetError: the recordings table is damaged.
+        """
+        number = self._at(i)
+        row = self.recordings[int(np.searchsorted(self._firsts, number, side="right")) - 1]
+        chunk = number - row.first_chunk
+        stream = self._stream(row)
+        spans = list(stream.spans(chunk, 1, max_frames=max(1, row.frames)))
+        if row.channel is not None:
+            channels: tuple[int, ...] = (row.channel,)
+        elif self.encoding.layout == "mono" or any(span.channel is None for span in spans):
+            channels = tuple(range(row.channels))
+        else:
+            channels = tuple(sorted({span.channel for span in spans if span.channel is not None}))
+        return Location(
+            path=row.path,
+            channels=channels,
+            first_frame=min(span.start for span in spans),
+            last_frame=max(span.start + span.frames for span in spans) - 1,
+            sample_rate=row.sample_rate,
+            chunk=chunk,
+            recording=row,
+        )
+
+    def _stream(self, row: RecordingRow) -> Stream:
+        return Stream.of(row.frames, row.channels, self.encoding)
+
+    def codes(self, i: int) -> Codes:
+        """The codes of chunk `i` without its padding: 1-D, `0 <= code < 2**bits`, in the order of the stream."""
+        location = self.locate(i)
+        real = self._stream(location.recording).real_codes(location.chunk, 1)
+        return unpack(self[i], self.encoding)[:real]
+
+    def waveform(self, i: int) -> "npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]":
+        """What chunk `i` sounds like, without its padding.
+
+        Returns:
+            (frames, channels), full scale being ±1; (frames, 1) under layouts "mono" and "split". Of a chunk that is
+            not aligned, a list of 1-D arrays instead, one for each of `locate(i).channels`.
+        """
+        location = self.locate(i)
+        stream = self._stream(location.recording)
+        samples = dequantize(self.codes(i), bits=self.encoding.bits, quantizer=self.encoding.quantizer)
+        scale = np.float32(2.0 ** (1 - 8 * samples.dtype.itemsize))
+        wave = samples.astype(np.float32) * scale
+        if self.encoding.is_aligned(stream.channels):
+            return deinterleave(wave, channels=stream.channels, block=stream.block)
+        parts: dict[int, list[npt.NDArray[np.float32]]] = {channel: [] for channel in location.channels}
+        at = 0
+        for span in stream.spans(location.chunk, 1, max_frames=location.recording.frames):
+            if span.channel is not None:
+                parts[span.channel].append(wave[at : at + span.frames])
+                at += span.frames
+                continue
+            n = span.frames * stream.channels
+            block = deinterleave(wave[at : at + n], channels=stream.channels, block=span.block)
+            for channel in location.channels:
+                parts[channel].append(block[:, channel])
+            at += n
+        return [np.concatenate(parts[channel]) for channel in location.channels]

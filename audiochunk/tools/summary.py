@@ -1,0 +1,198 @@
+"""What a dataset, or the plan of one, comes to."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from audiochunk.config import Encoding
+from audiochunk.reader.dataset import ChunkDataset
+from audiochunk.storage.manifest import RecordingRow
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Recordings that are alike: sample_rate in Hz, channels, and subtype as libsndfile spells it."""
+
+    sample_rate: int
+    channels: int
+    subtype: str
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over recordings; a recording counts once, however many rows its channels have.
+
+    Attributes:
+        recordings: that are used.
+        empty: of these, those too short for a chunk.
+        seconds: exact.
+        frames: of the recordings.
+        dropped_frames: of these, those that are not in chunks with every channel.
+        chunks: of all their streams.
+        clipped: samples in chunks that lay beyond full scale.
+    """
+
+    recordings: int = 0
+    empty: int = 0
+    seconds: Fraction = Fraction(0)
+    frames: int = 0
+    dropped_frames: int = 0
+    chunks: int = 0
+    clipped: int = 0
+
+    def add(self, row: RecordingRow) -> None:
+        """Count a row in."""
+        self.chunks += row.chunks
+        self.clipped += row.clipped
+        if not row.channel:
+            self.recordings += 1
+            self.empty += row.chunks == 0
+            self.seconds += Fraction(row.frames, row.sample_rate)
+            self.frames += row.frames
+            self.dropped_frames += row.dropped_frames
+
+    @property
+    def tail_loss(self) -> float:
+        """Share of frames that are dropped, 0 to 1."""
+        return self.dropped_frames / self.frames if self.frames else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the recordings of a dataset come to.
+
+    Attributes:
+        total: over all that are used.
+        splits: by split, those with nothing included.
+        kinds: by rate, channels and subtype, most chunks first.
+        refused: (path as bytes, reason), in path order.
+        notes: (path as bytes, note), in path order.
+    """
+
+    total: Totals
+    splits: dict[str, Totals]
+    kinds: dict[Kind, Totals]
+    refused: tuple[tuple[bytes, str], ...]
+    notes: tuple[tuple[bytes, str], ...]
+
+    @property
+    def notes_by_kind(self) -> dict[str, list[tuple[bytes, str]]]:
+        """Notes that begin alike ("truncated", "lossy", …), most frequent first."""
+        kinds: dict[str, list[tuple[bytes, str]]] = {}
+        for path, note in self.notes:
+            kinds.setdefault(note.partition(":")[0], []).append((path, note))
+        return dict(sorted(kinds.items(), key=lambda item: -len(item[1])))
+
+
+def summarize(rows: Iterable[RecordingRow], *, splits: Iterable[str] = ()) -> Summary:
+    """Sum up the rows of a recordings table.
+
+    Args:
+        rows: in path order.
+        splits: names of splits that exist even where no row is of them.
+    """
+    total, by_split, by_kind = Totals(), {name: Totals() for name in splits}, dict[Kind, Totals]()
+    refused: list[tuple[bytes, str]] = []
+    notes: list[tuple[bytes, str]] = []
+    for row in rows:
+        if row.error is not None:
+            refused.append((row.path_bytes, row.error))
+            continue
+        if not row.channel:
+            notes += [(row.path_bytes, note) for note in row.notes]
+        kind = Kind(row.sample_rate, row.channels, row.subtype)
+        for totals in (total, by_split.setdefault(row.split, Totals()), by_kind.setdefault(kind, Totals())):
+            totals.add(row)
+    kinds = dict(sorted(by_kind.items(), key=lambda item: (-item[1].chunks, -item[1].recordings, str(item[0]))))
+    return Summary(total, dict(sorted(by_split.items())), kinds, tuple(refused), tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class CodeHistogram:
+    """How often codes occur in a sample of chunks.
+
+    Attributes:
+        bins: (n,) int64; equal ranges of codes, from 0 to 2**bits - 1.
+        entropy: of single codes, in bits per sample; an upper bound on what order-0 coding needs. Of codes of more
+            than 8 bits it is underestimated where the sample is small.
+        chunks: how many chunks were looked at, spread evenly over the splits.
+        of: how many there are.
+    """
+
+    bins: npt.NDArray[np.int64]
+    entropy: float
+    chunks: int
+    of: int
+
+
+def histogram(datasets: Iterable[ChunkDataset], *, bins: int = 64, max_chunks: int = 1024) -> CodeHistogram:
+    """The codes of a dataset's splits, padding left out.
+
+    Args:
+        datasets: the splits; at least one.
+        bins: how many ranges to count in; a power of two up to 256.
+        max_chunks: about how many chunks to look at.
+    """
+    splits = list(datasets)
+    total = sum(len(ds) for ds in splits)
+    codes: list[npt.NDArray[np.uint32]] = [np.zeros(0, np.uint32)]
+    for ds in splits:
+        share = -(-max_chunks * len(ds) // max(1, total))
+        numbers = np.unique(np.linspace(0, len(ds) - 1, share).astype(int)) if len(ds) else ()
+        codes += [ds.codes(int(number)).astype(np.uint32) for number in numbers]
+    seen = np.concatenate(codes)
+    counted = np.bincount(seen >> np.uint32(splits[0].encoding.bits - bins.bit_length() + 1), minlength=bins)
+    return CodeHistogram(counted.astype(np.int64), entropy(seen), len(codes) - 1, total)
+
+
+def entropy(codes: npt.NDArray[Any]) -> float:
+    """Entropy of single codes, in bits per code; 0 where there are none.
+
+    >>> entropy(np.array([0, 0, 1, 1]))
+    1.0
+    """
+    counts = np.unique(codes, return_counts=True)[1]
+    shares = counts / max(1, codes.size)
+    return float(np.abs((shares * np.log2(shares)).sum()))
+
+
+def describe_encoding(encoding: Encoding, kinds: Iterable[Kind] = ()) -> str:
+    """An encoding in words, with how long a chunk lasts for the first kind of recordings.
+
+    >>> describe_encoding(Encoding(block=1024), [Kind(44100, 2, "PCM_16")])
+    '8-bit linear, blocks of 1024 samples a channel; a chunk is 23.2 ms of stereo at 44.1 kHz'
+    """
+    words = [f"{encoding.bits}-bit {encoding.quantizer}"]
+    if encoding.bytes_per_code > 1:
+        words.append(f"{encoding.byte_order}-endian")
+    words.append(_describe_layout(encoding))
+    if encoding.tail == "pad":
+        words.append("tails padded with silence")
+    lasting = [f"{_milliseconds(encoding, kind):.3g} ms of {_describe_kind(encoding, kind)}" for kind in kinds][:1]
+    return ", ".join(words) + "".join(f"; a chunk is {text}" for text in lasting)
+
+
+def _describe_layout(encoding: Encoding) -> str:
+    if encoding.layout == "mono":
+        return "channels mixed to mono"
+    if encoding.layout == "split":
+        return "every channel a stream of its own"
+    if encoding.block == "auto":
+        return "a block of every channel in each chunk"
+    return f"blocks of {encoding.block} samples a channel"
+
+
+def _describe_kind(encoding: Encoding, kind: Kind) -> str:
+    names = {1: "mono", 2: "stereo"}
+    channels = names.get(kind.channels, f"{kind.channels} channels") if encoding.layout == "blocks" else "one channel"
+    return f"{channels} at {kind.sample_rate / 1000:g} kHz"
+
+
+def _milliseconds(encoding: Encoding, kind: Kind) -> float:
+    """How long a chunk lasts."""
+    channels = kind.channels if encoding.layout == "blocks" else 1
+    return 1000 * encoding.codes_per_chunk / channels / kind.sample_rate
