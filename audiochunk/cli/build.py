@@ -154,7 +154,7 @@ def build(
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     elif not quiet:
         _print(planned, report, source, out)
-    if report["skipped"] and not dry_run:
+    if report["skipped"]:
         ctx.exit(3)
 
 

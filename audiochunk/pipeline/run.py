@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -215,6 +216,8 @@ def build(
         output.check_options(found.manifest, folder, planned.config)
         output.check_recordings(found.manifest, folder, planned)
         failed = output.failed_while_decoding(found.manifest, folder)
+        with _machine_errors(folder):
+            _finish_seal(folder)
         return Built(found.manifest, planned, failed, 0, True, time.perf_counter() - began)
     watcher.planned(planned)
     with _machine_errors(folder):
@@ -247,6 +250,14 @@ def _machine_errors(folder: Path) -> Iterator[None]:
         raise MachineError(f"{where}: {(error.strerror or str(error)).lower()}{advice}") from error
 
 
+def _finish_seal(folder: Path) -> None:
+    """Remove the build folder of a dataset whose build ended between its last two steps."""
+    work = folder / BUILD_FOLDER
+    if work.exists():
+        with locked(work / "lock"):
+            shutil.rmtree(work)
+
+
 class _Run:
     """The shards of one build, until each has a record that fits the recordings known to fail."""
 
@@ -264,8 +275,9 @@ class _Run:
             for result in run_tasks(executor, build_shard, tasks, in_flight=in_flight):
                 if result.failed and self._plan.config.options.on_error == "fail":
                     raise RecordingsError(list(result.failed))
-                failed.update(path for path, _ in result.failed)
-                self._failures.add(result.failed)
+                if result.failed:
+                    failed.update(path for path, _ in result.failed)
+                    self._failures.add(result.failed)
                 self.records[result.split, result.index] = result.record
                 self.reused += result.reused
                 watcher.finished(result)

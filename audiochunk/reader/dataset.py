@@ -114,7 +114,7 @@ class ChunkDataset(Sequence[Chunks]):
 
     def __repr__(self) -> str:
         return (
-            f"ChunkDataset({self._split!r}, {len(self):,} chunks of {self.shape[1:]} {self.dtype}, {self.dataset_id})"
+            f"ChunkDataset({self._split!r}, {len(self):,} chunks of {self.shape[1]:,} {self.dtype}, {self.dataset_id})"
         )
 
     @property

@@ -62,18 +62,18 @@ class ShardArray:
 
     def gather(self, indices: npt.NDArray[np.int64], out: Chunks) -> None:
         """Copy chunks into the rows of `out`, each shard's together."""
-        shards = np.searchsorted(self.starts, indices, side="right") - 1
         order = np.argsort(indices, kind="stable")
-        numbers, firsts = np.unique(shards[order], return_index=True)
-        for number, first, end in zip(numbers, firsts, [*firsts[1:], len(order)], strict=True):
-            places = order[first:end]
-            shard = self._shards[number] or self._open(int(number))
-            if len(numbers) == 1 and (places[1:] > places[:-1]).all():
+        bounds = np.searchsorted(indices[order], self.starts)
+        for number in np.flatnonzero(np.diff(bounds)).tolist():
+            shard = self._shards[number] or self._open(number)
+            places = order[bounds[number] : bounds[number + 1]]
+            rows = indices[places] - self.starts[number]
+            if self._compression is None and len(places) == len(indices):
                 shard.take(indices - self.starts[number], out)
             else:
-                rows = np.empty((len(places), out.shape[1]), out.dtype)
-                shard.take(indices[places] - self.starts[number], rows)
-                out[places] = rows
+                taken = np.empty((len(places), out.shape[1]), out.dtype)
+                shard.take(rows, taken)
+                out[places] = taken
 
     def close(self) -> None:
         """Let go of the mappings; chunks that were handed out stay valid."""

@@ -1,0 +1,42 @@
+# Everything runs in .venv, which is made when it is missing. PYTHON=python3.12 picks the interpreter.
+
+PYTHON ?= python3
+VENV   := .venv
+WAVS   ?= wavs
+OUT    ?= shards
+BITS   ?= 8
+SPLIT  ?= train=0.9,val=0.1
+
+.DEFAULT_GOAL := help
+.PHONY: help dataset test lint clean
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+dataset: $(VENV)/.installed ## Build a dataset from WAVS=folder in OUT=folder and inspect it; without WAVS, from samples made here
+ifeq ($(WAVS),wavs)
+	$(VENV)/bin/python examples/make_wavs.py wavs
+endif
+	$(VENV)/bin/audiochunk build "$(WAVS)" --out "$(OUT)" --bits $(BITS) --split "$(SPLIT)"
+	$(VENV)/bin/audiochunk inspect "$(OUT)"
+
+test: $(VENV)/.installed-dev ## Run all tests
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/.installed-dev ## Check style and types
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+clean: ## Remove what was made here
+	rm -rf $(VENV) wavs shards .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+
+$(VENV)/.installed: pyproject.toml setup.cfg
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "audiochunk needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
