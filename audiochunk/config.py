@@ -21,7 +21,7 @@ OnError = Literal["fail", "skip"]
 T = TypeVar("T", bound=msgspec.Struct)
 
 _SIZE_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
-_SIZE = re.compile(r"\s*(\d+)\s*([kmg]i?)?b?\s*", re.IGNORECASE)
+_SIZE = re.compile(r"\s*(\d{1,15})\s*([kmg]i?)?b?\s*", re.IGNORECASE | re.ASCII)
 
 
 def parse_size(text: str) -> int:
@@ -159,10 +159,17 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def __post_init__(self) -> None:
         if not re.fullmatch(r"recording|folder(:[1-9]\d{0,3})?", self.group_by):
             raise ConfigError(f"group_by is recording, folder or folder:N with N from 1, not {self.group_by!r}")
+        for text in (self.split or "", *self.include, *self.exclude):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise ConfigError(f"{text!a} is not UTF-8; a glob can have ? in the place of a byte") from error
         if not 0 <= self.split_seed < 2**64:
             raise ConfigError(f"split_seed must lie in 0 to 2**64 - 1, not {self.split_seed}")
         if self.shard_size < 1:
             raise ConfigError(f"shard_size must be at least 1 byte, not {self.shard_size}")
+        if self.shard_size >= 2**63:
+            raise ConfigError(f"shard_size must be less than 2**63 bytes, not {self.shard_size}")
 
 
 class Compression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -198,7 +205,7 @@ class Compression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             if chunks_per_frame is not None:
                 raise ConfigError("chunks_per_frame means nothing without compression")
             return None
-        match = re.fullmatch(r"zstd(?::(\d{1,3}))?", text)
+        match = re.fullmatch(r"zstd(?::(\d{1,3}))?", text) if isinstance(text, str) else None
         if match is None:
             raise ConfigError(f"compression is none, zstd or zstd:LEVEL, not {text!r}")
         given: dict[str, Any] = {}
@@ -206,7 +213,7 @@ class Compression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             given["level"] = int(match[1])
         if chunks_per_frame is not None:
             given["chunks_per_frame"] = chunks_per_frame
-        return cls(**given)
+        return _checked(cls, given)
 
 
 class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -253,4 +260,5 @@ def _checked(kind: type[T], fields: dict[str, Any]) -> T:
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, ConfigError):
             raise error.__cause__ from None
-        raise ConfigError(f"{error}") from error
+        sentence, _, field = str(error).partition(" - at `$.")
+        raise ConfigError(f"{field.rstrip('`')}: {sentence}" if field else sentence) from error
