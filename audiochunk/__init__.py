@@ -7,7 +7,6 @@
 """
 
 import os
-from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 from audiochunk._version import __version__
@@ -24,6 +23,8 @@ from audiochunk.errors import (
 )
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from audiochunk.config import BuildConfig
     from audiochunk.reader.dataset import ChunkDataset
     from audiochunk.storage.manifest import Manifest
@@ -73,7 +74,7 @@ def build(
     *,
     split_file: str | os.PathLike[str] | None = None,
     workers: int | None = None,
-    executor: Executor | None = None,
+    executor: "Executor | None" = None,
     fsync: bool = True,
     overwrite: bool = False,
     **options: Any,

@@ -18,6 +18,8 @@ Layout = Literal["blocks", "mono", "split"]
 Tail = Literal["drop", "pad"]
 OnError = Literal["fail", "skip"]
 
+MAX_FRAME_BYTES = 2**30  # ZSTD_SEEKABLE_MAX_FRAME_DECOMPRESSED_SIZE
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 _SIZE_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
@@ -72,6 +74,8 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ConfigError("byte order big means nothing at 8 bits: a code is one byte")
         if self.chunk_bytes < 1:
             raise ConfigError(f"chunk_bytes must be at least 1, not {self.chunk_bytes}")
+        if self.chunk_bytes > MAX_FRAME_BYTES:
+            raise ConfigError(f"chunk_bytes must be at most {MAX_FRAME_BYTES}, not {self.chunk_bytes}")
         width, rest = self.bytes_per_code, self.chunk_bytes % self.bytes_per_code
         if rest:
             below = self.chunk_bytes - rest
@@ -222,6 +226,12 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     encoding: Encoding = Encoding()
     options: Options = Options()
     compression: Compression | None = None
+
+    def __post_init__(self) -> None:
+        if self.compression is not None:
+            frame = self.compression.chunks_per_frame * self.encoding.chunk_bytes
+            if frame > MAX_FRAME_BYTES:
+                raise ConfigError(f"a zstd frame of {frame:,} bytes; seekable ones have at most {MAX_FRAME_BYTES:,}")
 
     @classmethod
     def make(cls, **options: Any) -> "BuildConfig":

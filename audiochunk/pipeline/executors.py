@@ -3,10 +3,10 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 from audiochunk.errors import ConfigError, MachineError
@@ -34,15 +34,12 @@ class SerialExecutor(Executor):
 
 
 @contextmanager
-def local_executor(workers: int) -> Iterator[Executor]:
-    """An executor for so many workers on this machine; with one, tasks run in this process.
+def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of so many processes on this machine, which are ended at once where the block is left by an exception.
 
     Raises:
         ConfigError: a script calls for workers while it is itself being imported by one.
     """
-    if workers <= 1:
-        yield SerialExecutor()
-        return
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ConfigError(
             "a worker process imported your script, and the script started a build: put the call to"
@@ -75,26 +72,78 @@ def _stop(pool: ProcessPoolExecutor) -> None:
 
 
 def run_tasks(
-    executor: Executor, fn: Callable[[Task], Result], tasks: Iterable[Task], *, in_flight: int
-) -> Iterator[Result]:
-    """Results as they come, in no particular order, with at most `in_flight` tasks handed out at any time.
+    fn: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    *,
+    workers: int,
+    executor: Executor | None = None,
+    name: Callable[[Task], str] = str,
+) -> Generator[Result, None, None]:
+    """Results as they come, in no particular order, with at most two tasks a worker handed out at any time.
+
+    A worker process that dies takes its pool with it, and the pool cannot tell whose task it was. So each task that was
+    handed out is tried once more, alone in a new process; the others go on in a new pool.
+
+    Args:
+        fn: a function that can be pickled.
+        tasks: its arguments, taken as they are needed.
+        workers: processes on this machine; with one, tasks run in this process.
+        executor: what runs the tasks instead; then `workers` is how many it has, and nothing is tried again.
+        name: what to call a task in the message about a worker that died of it twice.
 
     Raises:
-        MachineError: a worker process died.
+        MachineError: a worker died of the same task twice, or the executor broke.
     """
-    waiting: set[Future[Result]] = set()
-    try:
-        for task in tasks:
-            waiting.add(executor.submit(fn, task))
-            if len(waiting) >= in_flight:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
+    left = iter(tasks)
+    if executor is None and workers <= 1:
+        executor = SerialExecutor()
+    if executor is not None:
+        suspects: list[Task] = yield from _run(executor, fn, left, in_flight=2 * workers)
+        if suspects:
+            raise MachineError(f"the executor broke while it was at {name(suspects[0])}; the same command goes on")
+        return
+    while True:
+        with process_pool(workers) as pool:
+            suspects = yield from _run(pool, fn, left, in_flight=2 * workers)
+        if not suspects:
+            return
+        for task in suspects:
+            with process_pool(1) as alone:
+                try:
+                    yield alone.submit(fn, task).result()
+                except BrokenExecutor as error:
+                    raise MachineError(
+                        f"a worker process died twice, for want of memory perhaps, at {name(task)};"
+                        " the same command goes on from the finished shards"
+                    ) from error
+
+
+def _run(
+    executor: Executor, fn: Callable[[Task], Result], tasks: Iterator[Task], *, in_flight: int
+) -> Generator[Result, None, list[Task]]:
+    """Yield results until there are no more tasks, or the executor broke; return the tasks that it broke with."""
+    running: dict[Future[Result], Task] = {}
+    suspects: list[Task] = []
+    while not suspects:
+        for task in islice(tasks, in_flight - len(running)):
+            try:
+                running[executor.submit(fn, task)] = task
+            except BrokenExecutor:
+                suspects.append(task)
+                break
+        if not running:
+            break
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            task = running.pop(future)
+            if isinstance(future.exception(), BrokenExecutor):
+                suspects.append(task)
+            else:
                 yield future.result()
-    except BrokenProcessPool as error:
-        raise MachineError(
-            "a worker process died, for want of memory perhaps; the same command goes on from the finished shards"
-        ) from error
+    # A broken executor ends everything that it has; what was done before that is as good as ever.
+    for future, task in running.items():
+        if isinstance(future.exception(), BrokenExecutor):
+            suspects.append(task)
+        else:
+            yield future.result()
+    return suspects

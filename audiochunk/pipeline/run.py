@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import msgspec
 from audiochunk.config import BuildConfig, Encoding
 from audiochunk.errors import ConfigError, InputError, MachineError, RecordingsError, printable
 from audiochunk.pipeline import output
-from audiochunk.pipeline.executors import local_executor, run_tasks, usable_cpus
+from audiochunk.pipeline.executors import run_tasks, usable_cpus
 from audiochunk.pipeline.failures import Failures
 from audiochunk.pipeline.plan import Plan, ShardPlan, plan
 from audiochunk.pipeline.scan import Globs, Scanned, scan
@@ -230,11 +230,10 @@ def build(
                 output.clear(found, fsync=fsync)
             failures = Failures(work, planned.recordings)
             run = _Run(os.path.abspath(os.fsencode(source)), os.fsencode(work), planned, failures)
-            # No more processes than shards: a small build is done before a pool has started.
-            n = min(workers, len(planned.shards))
-            pool = nullcontext(executor) if executor is not None else local_executor(n)
-            with pool as executing:
-                run.shards(executing, in_flight=2 * workers, watcher=watcher)
+            if executor is None:
+                # No more processes than shards: a small build is done before a pool has started.
+                workers = min(workers, len(planned.shards))
+            run.shards(workers, executor, watcher)
             manifest = seal(planned, run.records, failures.reasons, folder=folder, fsync=fsync)
     return Built(manifest, planned, failures.reasons, run.reused, False, time.perf_counter() - began)
 
@@ -266,22 +265,28 @@ class _Run:
         self.records: dict[tuple[str, int], ShardRecord] = {}
         self.reused = 0
 
-    def shards(self, executor: Executor, *, in_flight: int, watcher: Watcher) -> None:
+    def shards(self, workers: int, executor: Executor | None, watcher: Watcher) -> None:
         """Build shards, and build those again that hold part of a recording which failed elsewhere."""
         waiting = list(self._plan.shards)
         while waiting:
             tasks = (self._task(shard) for shard in waiting)
             failed: set[bytes] = set()
-            for result in run_tasks(executor, build_shard, tasks, in_flight=in_flight):
-                if result.failed and self._plan.config.options.on_error == "fail":
-                    raise RecordingsError(list(result.failed))
-                if result.failed:
+            running = run_tasks(build_shard, tasks, workers=workers, executor=executor, name=_describe)
+            # Closed also where an exception keeps this frame, so that no worker outlives it.
+            with closing(running) as results:
+                for result in results:
+                    self._take(result)
                     failed.update(path for path, _ in result.failed)
-                    self._failures.add(result.failed)
-                self.records[result.split, result.index] = result.record
-                self.reused += result.reused
-                watcher.finished(result)
+                    watcher.finished(result)
             waiting = [shard for shard in self._plan.shards if self._is_outdated(shard, failed)]
+
+    def _take(self, result: ShardResult) -> None:
+        if result.failed:
+            if self._plan.config.options.on_error == "fail":
+                raise RecordingsError(list(result.failed))
+            self._failures.add(result.failed)
+        self.records[result.split, result.index] = result.record
+        self.reused += result.reused
 
     def _is_outdated(self, shard: ShardPlan, failed: set[bytes]) -> bool:
         recordings = self._plan.recordings
@@ -313,3 +318,10 @@ class _Run:
                     first=part.first,
                     chunks=part.chunks,
                 )
+
+
+def _describe(task: ShardTask) -> str:
+    """A shard by its name and its first recordings, for messages."""
+    paths = list(dict.fromkeys(printable(part.path) for part in task.parts))
+    more = f" and {len(paths) - 3:,} more" if len(paths) > 3 else ""
+    return f"shard {task.name}, made of {', '.join(paths[:3])}{more}"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import xxhash
@@ -19,6 +19,7 @@ BUILD_FOLDER = ".build"
 MAX_MANIFEST_BYTES = 2**28  # a million shards
 
 _Bytes = bytes  # the type, where a field takes its name
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class SplitTotals(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,10 +32,10 @@ class SplitTotals(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         seconds: of these, the exact sum rounded down.
     """
 
-    chunks: int
-    recordings: int
-    frames: int
-    seconds: int
+    chunks: Count
+    recordings: Count
+    frames: Count
+    seconds: Count
 
 
 class ShardEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,8 +43,8 @@ class ShardEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     name: str
     split: str
-    chunks: int
-    bytes: int
+    chunks: Count
+    bytes: Count
     digest: str
 
 
@@ -51,7 +52,7 @@ class RecordingsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The recordings table: its file's name, how many rows it has, and its xxh3-128 in hex."""
 
     name: str
-    rows: int
+    rows: Count
     digest: str
 
 
@@ -66,7 +67,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         shards: by split name, then in order.
         recordings: the table of them.
         skipped: recordings that were refused.
-        generations: 1, and one more for every time that recordings were appended.
+        generations: 1, and one more for every later build that added recordings.
         dataset_id: xxh3-128, in hex, of the encoding and all shards; see `dataset_id`.
     """
 
@@ -78,8 +79,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     splits: dict[str, SplitTotals]
     shards: tuple[ShardEntry, ...]
     recordings: RecordingsEntry
-    skipped: int
-    generations: int = 1
+    skipped: Count
+    generations: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)] = 1
     dataset_id: str
 
     @property
@@ -142,8 +143,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for shard in self.shards:
             require(re.fullmatch(r"[0-9a-f]{32}", shard.digest) is not None, f"{shard.name}: no digest")
             raw = DATA_OFFSET + shard.chunks * self.encoding.chunk_bytes
-            sound = shard.chunks >= 0 and (shard.bytes == raw if self.compression is None else shard.bytes > 0)
-            require(sound, f"{shard.name}: {shard.bytes} bytes cannot hold {shard.chunks} chunks")
+            require(
+                shard.bytes == raw if self.compression is None else shard.bytes > 0,
+                f"{shard.name}: {shard.bytes} bytes cannot hold {shard.chunks} chunks",
+            )
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -205,16 +208,16 @@ class RecordingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     path: str
     split: str
-    channel: int | None
-    sample_rate: int
-    channels: int
-    frames: int
+    channel: Count | None
+    sample_rate: Count
+    channels: Count
+    frames: Count
     subtype: str
-    bytes: int
-    first_chunk: int
-    chunks: int
-    dropped_frames: int
-    clipped: int
+    bytes: Count
+    first_chunk: Count
+    chunks: Count
+    dropped_frames: Count
+    clipped: Count
     notes: tuple[str, ...]
     path_hex: str | None = None
     error: str | None = None
@@ -254,7 +257,7 @@ def read_rows(folder: Path, entry: RecordingsEntry) -> Iterator[RecordingRow]:
             rows += 1
             try:
                 yield decoder.decode(line)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise DatasetError(path, f"line {rows}: {error}") from error
     if rows != entry.rows or digest.hexdigest() != entry.digest:
         raise DatasetError(path, "not the recordings that the manifest names: the digest differs")

@@ -129,12 +129,16 @@ class ShardWriter:
         self._digest = xxhash.xxh3_128()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._fd = os.open(path, flags, 0o644)
-        self._body: _Body = _Raw(self._fd)
-        if compression is not None:
-            self._body = _Seekable(self._fd, compression, spec.encoding.chunk_bytes)
-        header = spec.header()
-        self._digest.update(header)
-        self._body.header(header)
+        try:
+            self._body: _Body = _Raw(self._fd)
+            if compression is not None:
+                self._body = _Seekable(self._fd, compression, spec.encoding.chunk_bytes)
+            header = spec.header()
+            self._digest.update(header)
+            self._body.header(header)
+        except BaseException:
+            os.close(self._fd)
+            raise
 
     def __enter__(self) -> "ShardWriter":
         return self

@@ -1,0 +1,20 @@
+"""What tests of several packages share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+BESIDE_THE_REPO = Path(__file__).resolve().parents[1].parent / "shared" / "audio"
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of real recordings: AUDIOCHUNK_TEST_AUDIO, or the one that lies beside the repository."""
+    named = os.environ.get("AUDIOCHUNK_TEST_AUDIO")
+    folder = Path(named) if named else BESIDE_THE_REPO
+    if named and not folder.is_dir():
+        pytest.fail(f"AUDIOCHUNK_TEST_AUDIO={named} is not a folder")
+    if not folder.is_dir():
+        pytest.skip("no real recordings: set AUDIOCHUNK_TEST_AUDIO")
+    return folder

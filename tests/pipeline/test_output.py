@@ -1,0 +1,348 @@
+"""The output folder before a build: what is found there, what is refused, and what may be removed."""
+
+import json
+import os
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audiochunk.config import BuildConfig
+from audiochunk.errors import DatasetError, OutputExistsError
+from audiochunk.pipeline import run
+from audiochunk.pipeline.output import (
+    Output,
+    check_options,
+    check_recordings,
+    clear,
+    failed_while_decoding,
+    look,
+)
+from audiochunk.storage.manifest import Manifest
+from audiochunk.storage.shard import ShardSpec, ShardWriter
+
+OPTIONS: dict[str, Any] = {"chunk_bytes": 64, "shard_size": 320, "on_error": "skip"}
+
+
+def write_wav(path: Path, *, frames: int = 400, channels: int = 1) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(np.arange(frames * channels, dtype="<i2").tobytes())
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    for name in ("a.wav", "b.wav", "sub/c.wav"):
+        write_wav(tmp_path / "wavs" / name)
+    return tmp_path / "wavs"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "shards"
+
+
+def build(source: Path, folder: Path, **options: Any) -> Manifest:
+    config = BuildConfig.make(**(OPTIONS | options))
+    return run.build(source, folder, config, workers=1, fsync=False).manifest
+
+
+def write_shard(path: Path, *, compress: str = "none") -> None:
+    config = BuildConfig.make(chunk_bytes=6, compress=compress)
+    with ShardWriter(path, ShardSpec("train", 0, 0, config.encoding), config.compression) as writer:
+        writer.finish()
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+# look
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_missing_and_an_empty_folder_hold_nothing(folder: Path, overwrite: bool) -> None:
+    assert look(folder, overwrite=overwrite) == Output(folder, None, False, ())
+    folder.mkdir()
+    assert look(folder, overwrite=overwrite) == Output(folder, None, False, ())
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_is_no_folder(folder: Path, overwrite: bool) -> None:
+    folder.write_bytes(b"mine")
+    with pytest.raises(OutputExistsError, match="is a file, not a folder; choose another --out"):
+        look(folder, overwrite=overwrite)
+
+
+@pytest.mark.parametrize(
+    ("names", "named"),
+    [
+        (["notes.txt"], "notes.txt"),
+        (["b", "a", "c"], "a, b, c"),
+        (["b", "a", "c", "e", "d"], "a, b, c and 2 more"),
+        (["new\nline"], r"new\nline"),
+        (["train-00000.safetensors"], "train-00000.safetensors"),
+        (["recordings.jsonl"], "recordings.jsonl"),
+        (["manifest.json.host.1.0.tmp"], "manifest.json.host.1.0.tmp"),
+        (["caf\udce9"], r"caf\xe9"),
+    ],
+)
+def test_foreign_files_are_named(folder: Path, names: list[str], named: str) -> None:
+    folder.mkdir()
+    for name in names:
+        (folder / name).touch()
+    with pytest.raises(OutputExistsError) as refused:
+        look(folder, overwrite=False)
+    assert str(refused.value).endswith(
+        f"shards: is not empty and holds no dataset: {named}; choose another --out, or say --overwrite"
+    )
+    assert look(folder, overwrite=True) == Output(folder, None, False, tuple(sorted(names)))
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_dataset_is_found(source: Path, folder: Path, overwrite: bool) -> None:
+    manifest = build(source, folder)
+    (folder / "README").touch()
+    assert look(folder, overwrite=overwrite) == Output(folder, manifest, False, ())
+
+
+def test_an_unfinished_build_is_found_and_what_belongs_to_it_is_not_foreign(folder: Path) -> None:
+    (folder / ".build").mkdir(parents=True)
+    # A seal that was cut short: one shard is in place, the table is, and a manifest was being written.
+    for name in (
+        "train-00000.safetensors",
+        ".build/train-00000.safetensors.json",
+        "recordings.jsonl",
+        "manifest.json.host.12.0a.tmp",
+    ):
+        (folder / name).touch()
+    assert look(folder, overwrite=False) == Output(folder, None, True, ())
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "train-00001.safetensors", "other.tmp", "failed", "lock"])
+def test_foreign_files_beside_an_unfinished_build_are_named(folder: Path, name: str) -> None:
+    (folder / ".build").mkdir(parents=True)
+    for path in (".build/train-00000.safetensors.json", ".build/failed.json", ".build/lock", name):
+        (folder / path).touch()
+    with pytest.raises(OutputExistsError, match=f"holds no dataset: {name};"):
+        look(folder, overwrite=False)
+    assert look(folder, overwrite=True) == Output(folder, None, True, (name,))
+
+
+def test_a_damaged_manifest_is_refused_and_may_be_overwritten(source: Path, folder: Path) -> None:
+    build(source, folder)
+    manifest = folder / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:-1])
+    with pytest.raises(OutputExistsError, match=r"holds a damaged dataset \(.*canonical.*\); choose another --out, or"):
+        look(folder, overwrite=False)
+    assert look(folder, overwrite=True) == Output(folder, None, False, ())
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"name": "my web app", "format_version": 1}', b"\xff"])
+def test_a_manifest_of_somebody_else_is_never_overwritten(folder: Path, content: bytes) -> None:
+    folder.mkdir()
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(OutputExistsError, match="holds a damaged dataset"):
+        look(folder, overwrite=False)
+    with pytest.raises(OutputExistsError, match=r"its manifest\.json is not one of audiochunk's; choose another --out"):
+        look(folder, overwrite=True)
+
+
+# check_options
+
+
+def test_equal_options_pass(source: Path, folder: Path) -> None:
+    manifest = build(source, folder, compress="zstd", split="train=1,val=1")
+    check_options(manifest, folder, manifest.config)
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ({"bits": 16}, "(bits 8 → 16)"),
+        ({"chunk_bytes": 32, "tail": "pad"}, "(chunk_bytes 64 → 32, tail drop → pad)"),
+        ({"layout": "mono"}, "(block auto → none, layout blocks → mono)"),
+        ({"include": ["*.wav"]}, "(include none → "),
+        ({"split": "train=1"}, "(split none → train=1)"),
+        ({"on_error": "fail"}, "(on_error skip → fail)"),
+        ({"compress": "zstd:7"}, "(compress none → "),
+        ({"shard_size": "1k"}, "(shard_size 320 → 1000)"),
+    ],
+)
+def test_other_options_are_named(source: Path, folder: Path, options: dict[str, Any], shown: str) -> None:
+    manifest = build(source, folder)
+    with pytest.raises(OutputExistsError) as refused:
+        check_options(manifest, folder, BuildConfig.make(**(OPTIONS | options)))
+    assert "holds a dataset made with other options " + shown in str(refused.value)
+    assert str(refused.value).endswith("; choose another --out, or say --overwrite")
+
+
+# check_recordings
+
+
+def check(source: Path, folder: Path, **options: Any) -> None:
+    """What a second build with the same options compares."""
+    manifest = Manifest.read(folder)
+    check_recordings(manifest, folder, run.make_plan(source, BuildConfig.make(**(OPTIONS | options))))
+
+
+@pytest.mark.parametrize("options", [{}, {"layout": "split"}, {"split": "train=1,val=1"}], ids=str)
+def test_the_same_recordings_pass(source: Path, folder: Path, options: dict[str, Any]) -> None:
+    write_wav(source / "caf\udce9.wav", channels=2)
+    (source / "empty.wav").touch()
+    build(source, folder, **options)
+    check(source, folder, **options)
+
+
+def test_other_times_do_not_matter(source: Path, folder: Path) -> None:
+    build(source, folder)
+    os.utime(source / "a.wav", ns=(0, 0))
+    check(source, folder)
+
+
+def test_new_gone_and_changed_recordings_are_counted_and_named(source: Path, folder: Path) -> None:
+    build(source, folder)
+    write_wav(source / "a.wav", frames=401)
+    (source / "b.wav").unlink()
+    write_wav(source / "new\n1.wav")
+    write_wav(source / "new2.wav")
+    with pytest.raises(OutputExistsError) as refused:
+        check(source, folder)
+    assert (
+        r"holds a dataset made from other recordings (2 new, new\n1.wav for one; 1 gone, b.wav for one;"
+        " 1 changed, a.wav for one); choose another --out, or say --overwrite"
+    ) in str(refused.value)
+
+
+def test_a_recording_that_moved_to_another_split_has_changed(source: Path, folder: Path) -> None:
+    manifest = build(source, folder, split="train=1,val=1")
+    moved = run.make_plan(source, BuildConfig.make(**(OPTIONS | {"split": "val=1,train=1"})))
+    with pytest.raises(OutputExistsError, match=r"3 changed, a\.wav for one"):
+        check_recordings(manifest, folder, moved)
+
+
+def test_a_recording_that_could_not_be_used_and_now_can_has_changed(source: Path, folder: Path) -> None:
+    (source / "empty.wav").touch()
+    build(source, folder)
+    write_wav(source / "empty.wav")
+    with pytest.raises(OutputExistsError, match=r"1 changed, empty\.wav for one"):
+        check(source, folder)
+
+
+@pytest.mark.parametrize("layout", ["blocks", "split"])
+def test_recordings_that_failed_while_decoding_are_known(source: Path, folder: Path, layout: str) -> None:
+    import soundfile as sf
+
+    signal = np.zeros((400, 2), np.float32)
+    signal[10, 1] = np.nan
+    sf.write(source / "nan.wav", signal, 8000, subtype="FLOAT")
+    (source / "empty.wav").touch()
+    manifest = build(source, folder, layout=layout)
+    assert failed_while_decoding(manifest, folder) == {b"nan.wav": "holds NaN or infinite samples"}
+    check(source, folder, layout=layout)
+
+
+def test_a_damaged_table_of_recordings_is_a_damaged_dataset(source: Path, folder: Path) -> None:
+    build(source, folder)
+    table = folder / "recordings.jsonl"
+    table.write_bytes(table.read_bytes().replace(b'"a.wav"', b'"x.wav"'))
+    with pytest.raises(DatasetError, match="not the recordings that the manifest names"):
+        check(source, folder)
+
+
+# clear
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+@pytest.mark.parametrize("compress", ["none", "zstd"])
+def test_a_dataset_is_removed_and_nothing_else(source: Path, folder: Path, compress: str, fsync: bool) -> None:
+    manifest = build(source, folder, compress=compress)
+    assert len(manifest.shards) > 1
+    ending = ".zst" if compress == "zstd" else ""
+    foreign = {
+        f"mine-00000.safetensors{ending}": b"not a shard",
+        f"train-99999.safetensors{ending}": bytes(10_000),
+        "notes.txt": b"notes",
+        "recordings.jsonl.bak": b"",
+        "train.safetensors": b"",
+        "sub/train-00000.safetensors": b"",
+    }
+    (folder / "sub").mkdir()
+    for name, content in foreign.items():
+        (folder / name).write_bytes(content)
+    write_shard(folder / "sub" / "val-00000.safetensors")
+    foreign["sub/val-00000.safetensors"] = (folder / "sub" / "val-00000.safetensors").read_bytes()
+    write_shard(folder / "mine.safetensors")  # one of ours, renamed: no longer a shard of a dataset
+    foreign["mine.safetensors"] = (folder / "mine.safetensors").read_bytes()
+    clear(look(folder, overwrite=True), fsync=fsync)
+    assert tree(folder) == foreign
+
+
+def test_shards_with_names_of_other_splits_and_kinds_are_removed(source: Path, folder: Path) -> None:
+    build(source, folder)
+    write_shard(folder / "old-00007.safetensors")
+    write_shard(folder / "old-123456.safetensors.zst", compress="zstd")
+    clear(look(folder, overwrite=True), fsync=False)
+    assert tree(folder) == {}
+
+
+def test_a_folder_with_the_name_of_a_shard_stays(source: Path, folder: Path) -> None:
+    build(source, folder)
+    (folder / "my-00000.safetensors").mkdir()
+    clear(look(folder, overwrite=True), fsync=False)
+    assert os.listdir(folder) == ["my-00000.safetensors"]
+
+
+def test_the_manifest_goes_first(source: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(source, folder)
+    removed: list[str] = []
+    unlink = Path.unlink
+
+    def remembering(path: Path, missing_ok: bool = False) -> None:
+        removed.append(path.name)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", remembering)
+    clear(look(folder, overwrite=True), fsync=True)
+    assert removed[:2] == ["manifest.json", "recordings.jsonl"]
+    assert "train-00000.safetensors" in removed
+
+
+def test_a_dataset_with_a_damaged_manifest_is_removed(source: Path, folder: Path) -> None:
+    build(source, folder)
+    manifest = folder / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:-1])
+    clear(look(folder, overwrite=True), fsync=False)
+    assert tree(folder) == {}
+
+
+def test_a_dataset_of_a_later_version_is_removed_only_when_told_to(source: Path, folder: Path) -> None:
+    build(source, folder)
+    manifest = folder / "manifest.json"
+    later = json.loads(manifest.read_bytes()) | {"format_version": 2}
+    manifest.write_text(json.dumps(later, indent=2, sort_keys=True) + "\n")
+    with pytest.raises(OutputExistsError, match="format version 2"):
+        look(folder, overwrite=False)
+    clear(look(folder, overwrite=True), fsync=False)
+    assert tree(folder) == {}
+
+
+def test_finished_shards_of_an_unfinished_build_stay(folder: Path) -> None:
+    (folder / ".build").mkdir(parents=True)
+    write_shard(folder / "train-00000.safetensors")
+    (folder / ".build" / "train-00000.safetensors.json").touch()
+    write_shard(folder / "train-00001.safetensors")
+    (folder / "recordings.jsonl").touch()
+    clear(look(folder, overwrite=True), fsync=False)
+    assert set(tree(folder)) == {"train-00000.safetensors", ".build/train-00000.safetensors.json", "recordings.jsonl"}
+
+
+def test_there_is_nothing_to_remove_in_an_empty_folder(folder: Path) -> None:
+    folder.mkdir()
+    clear(look(folder, overwrite=True), fsync=True)
+    assert os.listdir(folder) == []

@@ -1,0 +1,544 @@
+"""The manifest and the recordings table: their canonical bytes, and what is refused."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import xxhash
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiochunk.config import BuildConfig, Compression, Encoding, Options
+from audiochunk.errors import DatasetError, NoDatasetError
+from audiochunk.storage import manifest as module
+from audiochunk.storage.manifest import (
+    Manifest,
+    RecordingRow,
+    RecordingsEntry,
+    ShardEntry,
+    SplitTotals,
+    dataset_id,
+    path_fields,
+    read_rows,
+)
+from audiochunk.storage.shard import SPLIT_NAME, shard_name
+
+PATH = Path("shards/manifest.json")
+
+
+def make(
+    chunks: dict[str, list[int]],
+    *,
+    digest: str = "ab" * 16,
+    encoding: Encoding | None = None,
+    compression: Compression | None = None,
+    **fields: Any,
+) -> Manifest:
+    """A manifest of splits with so many chunks in each of their shards, sound but for what `fields` says."""
+    encoding = encoding or Encoding()
+    shards = tuple(
+        ShardEntry(
+            name=shard_name(split, index, compression),
+            split=split,
+            chunks=n,
+            bytes=4096 + n * encoding.chunk_bytes,
+            digest=digest,
+        )
+        for split in sorted(chunks)
+        for index, n in enumerate(chunks[split])
+    )
+    sound: dict[str, Any] = {
+        "options": Options(),
+        "splits": {
+            split: SplitTotals(chunks=sum(n), recordings=1, frames=4000, seconds=0) for split, n in chunks.items()
+        },
+        "shards": shards,
+        "recordings": RecordingsEntry(name="recordings.jsonl", rows=3, digest="ef" * 16),
+        "skipped": 1,
+        "dataset_id": dataset_id(encoding, (shard.digest for shard in shards)),
+    }
+    return Manifest(encoding=encoding, compression=compression, **(sound | fields))
+
+
+EXAMPLE = make(
+    {"train": [2, 1], "val": []},
+    encoding=Encoding(bits=16),
+    compression=Compression(level=9),
+    options=Options(split="train=0.98,val=0.02", include=("*.wav", "Käfer\n\x7f\u2028\x1f/*"), on_error="skip"),
+)
+COUNTS = st.integers(0, 2**63)
+TEXTS = st.text(max_size=10)
+ENCODINGS = [Encoding(), Encoding(bits=24, chunk_bytes=3, block=5), Encoding(layout="mono", block=None)]
+MANIFESTS = st.builds(
+    make,
+    st.dictionaries(st.from_regex(SPLIT_NAME, fullmatch=True), st.lists(st.integers(0, 2**40), max_size=3), max_size=3),
+    digest=st.from_regex("[0-9a-f]{32}", fullmatch=True),
+    encoding=st.sampled_from(ENCODINGS),
+    compression=st.none() | st.builds(Compression, level=st.integers(1, 22)),
+    options=st.builds(
+        Options,
+        split=st.none() | TEXTS,
+        split_seed=st.integers(0, 2**64 - 1),
+        shard_size=st.integers(1, 2**63 - 1),
+        include=st.lists(TEXTS, max_size=3).map(tuple),
+        exclude=st.lists(TEXTS, max_size=3).map(tuple),
+    ),
+    recordings=st.builds(RecordingsEntry, name=st.just("recordings.jsonl"), rows=COUNTS, digest=TEXTS),
+    skipped=COUNTS,
+    generations=COUNTS.map(lambda n: max(n, 1)),
+)
+
+
+def shard_changed(*, compression: Compression | None = None, **fields: Any) -> Manifest:
+    """A manifest of one chunk in one shard, whose entry says something else."""
+    sound = make({"train": [1]}, compression=compression)
+    return msgspec.structs.replace(sound, shards=(msgspec.structs.replace(sound.shards[0], **fields),))
+
+
+def shards_reversed(chunks: dict[str, list[int]]) -> Manifest:
+    sound = make(chunks)
+    return msgspec.structs.replace(sound, shards=sound.shards[::-1])
+
+
+def canonical(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+@given(MANIFESTS)
+@settings(deadline=None, max_examples=100)
+def test_a_manifest_comes_back_from_its_bytes(manifest: Manifest) -> None:
+    data = manifest.encode()
+    assert Manifest.decode(data, PATH) == manifest
+    assert data == canonical(msgspec.to_builtins(manifest))
+
+
+def test_a_manifest_is_this_text() -> None:
+    data = EXAMPLE.encode()
+    assert data == canonical(json.loads(data))
+    assert data.startswith(
+        b'{\n  "compression": {\n    "chunks_per_frame": 16,\n    "codec": "zstd",\n    "level": 9\n  },\n'
+        b'  "dataset_id": "d759cbe052d10aea050d0cc0da5eb1e8",\n'
+    )
+    assert data.endswith(b'      "recordings": 1,\n      "seconds": 0\n    }\n  }\n}\n')
+    assert '"Käfer\\n\x7f\u2028\\u001f/*"'.encode() in data
+    assert b'"exclude": [],\n' in data
+    assert b'"format": "audiochunk",\n  "format_version": 1,\n  "generations": 1,\n' in data
+
+
+def test_a_manifest_holds_what_the_dataset_was_built_with() -> None:
+    assert EXAMPLE.config == BuildConfig(
+        encoding=EXAMPLE.encoding, options=EXAMPLE.options, compression=EXAMPLE.compression
+    )
+
+
+def test_a_manifest_is_read_from_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_bytes(EXAMPLE.encode())
+    assert Manifest.read(tmp_path) == EXAMPLE
+
+
+def test_a_folder_without_a_manifest_is_no_dataset(tmp_path: Path) -> None:
+    with pytest.raises(NoDatasetError, match=r"no dataset here: there is no manifest\.json") as refused:
+        Manifest.read(tmp_path)
+    assert refused.value.args[0] == tmp_path
+
+
+def test_a_missing_folder_and_a_file_are_no_datasets(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "nowhere", tmp_path / "file"):
+        with pytest.raises(NoDatasetError, match="no dataset here"):
+            Manifest.read(folder)
+
+
+def test_an_unfinished_build_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / ".build").mkdir()
+    with pytest.raises(NoDatasetError, match="this build is not finished: run it again"):
+        Manifest.read(tmp_path)
+
+
+def test_a_manifest_that_is_too_big_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = EXAMPLE.encode()
+    (tmp_path / "manifest.json").write_bytes(data)
+    monkeypatch.setattr(module, "MAX_MANIFEST_BYTES", len(data))
+    assert Manifest.read(tmp_path) == EXAMPLE
+    monkeypatch.setattr(module, "MAX_MANIFEST_BYTES", len(data) - 1)
+    with pytest.raises(DatasetError, match=f"bytes; a manifest has at most {len(data) - 1:,}"):
+        Manifest.read(tmp_path)
+
+
+# Damage, each to a manifest that is otherwise canonical.
+
+
+def refused(data: bytes) -> str:
+    with pytest.raises(DatasetError) as error:
+        Manifest.decode(data, PATH)
+    assert error.value.args[0] == PATH
+    return str(error.value)
+
+
+def objects(value: Any, *, named_freely: bool = False) -> Iterator[dict[str, Any]]:
+    """All JSON objects within a value, but those whose keys are names that somebody chose."""
+    if isinstance(value, dict):
+        if not named_freely:
+            yield value
+        for key, inner in value.items():
+            yield from objects(inner, named_freely=key == "splits")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from objects(inner)
+
+
+N_OBJECTS = len(list(objects(json.loads(EXAMPLE.encode()))))
+FIELDS = [(n, key) for n, found in enumerate(objects(json.loads(EXAMPLE.encode()))) for key in found]
+
+
+def altered(number: int, change: Callable[[dict[str, Any]], Any]) -> bytes:
+    """The example with a change to one of its objects."""
+    tree = json.loads(EXAMPLE.encode())
+    change(list(objects(tree))[number])
+    return canonical(tree)
+
+
+def test_the_example_passes_unaltered() -> None:
+    assert N_OBJECTS == 9
+    assert Manifest.decode(altered(0, lambda _: None), PATH) == EXAMPLE
+
+
+@pytest.mark.parametrize("number", range(N_OBJECTS))
+def test_an_unknown_field_is_refused_by_name(number: int) -> None:
+    message = refused(altered(number, lambda found: found.update(bitrate=1)))
+    assert "unknown field `bitrate`" in message
+
+
+@pytest.mark.parametrize(("number", "key"), FIELDS)
+def test_a_missing_field_is_refused(number: int, key: str) -> None:
+    refused(altered(number, lambda found: found.pop(key)))
+
+
+@pytest.mark.parametrize(("number", "key"), FIELDS)
+def test_a_field_of_another_type_is_refused(number: int, key: str) -> None:
+    refused(altered(number, lambda found: found.update({key: 0.5})))
+
+
+@pytest.mark.parametrize(
+    ("number", "key"), [(n, k) for n, k in FIELDS if isinstance(list(objects(json.loads(EXAMPLE.encode())))[n][k], int)]
+)
+def test_an_integer_that_is_written_as_a_float_is_refused(number: int, key: str) -> None:
+    refused(altered(number, lambda found: found.update({key: float(found[key])})))
+
+
+@pytest.mark.parametrize("version", [2, 3, 10**6, 2**64])
+def test_a_higher_version_is_refused_as_one(version: int) -> None:
+    # Whatever else that version knows: what matters is that a newer audiochunk is needed.
+    message = refused(altered(0, lambda found: found.update(format_version=version, novelty=[1.5])))
+    assert f"format version {version}; this audiochunk reads up to 1: a newer one is needed" in message
+
+
+@pytest.mark.parametrize("version", [0, -1, "1", 1.0, True, None, [1]])
+def test_another_version_is_refused(version: Any) -> None:
+    refused(altered(0, lambda found: found.update(format_version=version)))
+
+
+def test_another_format_is_refused() -> None:
+    assert "format" in refused(altered(0, lambda found: found.update(format="webdataset")))
+
+
+def test_options_without_meaning_are_refused() -> None:
+    message = refused(EXAMPLE.encode().replace(b'"bits": 16', b'"bits": 24'))
+    assert "a chunk of 2048 bytes does not hold whole 24-bit codes" in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'  "skipped": 1,\n', b'  "skipped": 1,\n  "skipped": 1,\n'),
+        (b'  "skipped": 1,\n', b'  "skipped": 0,\n  "skipped": 1,\n'),
+        (b'    "bits": 16,\n', b'    "bits": 8,\n    "bits": 16,\n'),
+        (b'"skipped": 1', b'"skipped":1'),
+        (b'"skipped": 1', b'"skipped": -0'),
+        (b'"audiochunk"', b'"\\u0061udiochunk"'),
+        (b"\n}\n", b"\n}"),
+        (b"\n}\n", b"\n}\n\n"),
+        (b"{\n  ", b"\xef\xbb\xbf{\n  "),
+        (b"{\n  ", b"{\r\n  "),
+        ("ä".encode(), b"\\u00e4"),
+    ],
+)
+def test_bytes_that_one_would_not_write_are_refused(old: bytes, new: bytes) -> None:
+    data = EXAMPLE.encode()
+    assert old in data
+    refused(data.replace(old, new, 1))
+
+
+def test_a_duplicate_key_says_what_may_be_wrong() -> None:
+    data = EXAMPLE.encode().replace(b'  "skipped": 1,\n', b'  "skipped": 0,\n  "skipped": 1,\n')
+    assert "not in canonical form: it was edited, or has a key twice" in refused(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\n",
+        b"\0" * 100,
+        b"not JSON",
+        b"[]\n",
+        b"{}\n",
+        b"1\n",
+        b"null\n",
+        b'"manifest"\n',
+        b"{" * 100_000,
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"format_version": 1, "shards": ' + b"[" * 100_000,
+        b'{"format_version": 1, "encoding": ' + b'{"a":' * 100_000,
+        b'{"format_version": 1, "novelty": ' + b"[" * 100_000,
+        b'{"format_version": ' + b"9" * 10_000 + b"}",
+        b'{"format_version": 1e400}',
+        b'{"format_version": NaN}',
+    ],
+    ids=lambda data: repr(data[:30]),
+)
+def test_what_is_no_manifest_is_refused(data: bytes) -> None:
+    assert "not a manifest" in refused(data)
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"\xc3", b"\xed\xb0\x80", b"\\ud800", b"\\udc80 ", b"\x00", b"\\x41"])
+def test_text_that_is_not_unicode_is_refused(text: bytes) -> None:
+    data = EXAMPLE.encode()
+    assert b"*.wav" in data
+    refused(data.replace(b"*.wav", text))
+
+
+@given(st.integers(0, len(EXAMPLE.encode()) - 1))
+@settings(deadline=None, max_examples=100)
+def test_a_cut_manifest_is_refused(length: int) -> None:
+    refused(EXAMPLE.encode()[:length])
+
+
+@given(at=st.integers(0, len(EXAMPLE.encode()) - 1), flip=st.integers(1, 255))
+@settings(deadline=None, max_examples=300)
+def test_a_flipped_byte_is_refused_or_another_manifest(at: int, flip: int) -> None:
+    data = bytearray(EXAMPLE.encode())
+    data[at] ^= flip
+    try:
+        manifest = Manifest.decode(bytes(data), PATH)
+    except DatasetError:
+        return
+    assert manifest != EXAMPLE
+    assert manifest.encode() == data
+
+
+# Manifests in canonical form that contradict themselves.
+
+
+@pytest.mark.parametrize(
+    ("manifest", "finding"),
+    [
+        (make({"train": [1]}, dataset_id="01" * 16), "dataset_id is not that of the shards"),
+        (
+            make({"train": [1]}, recordings=RecordingsEntry(name="../rows", rows=0, digest="")),
+            "the recordings table is not recordings.jsonl",
+        ),
+        (make({"a/b": [1]}), "'a/b' cannot be the name of a split"),
+        (make({"..": []}), "'..' cannot be the name of a split"),
+        (make({"train": [1]}, splits={}), "a shard is of a split that is not listed"),
+        (make({"train": [1], "val": [2]}, splits=make({"train": [1]}).splits), "a shard is of a split"),
+        (make({"train": [2, 3]}, splits=make({"train": [4]}).splits), "split train: 4 chunks, its shards have 5"),
+        (make({"train": [2], "x": []}, splits=make({"train": [2], "x": [1]}).splits), "split x: 1 chunks"),
+        (make({"train": [1]}, digest=""), "train-00000.safetensors: no digest"),
+        (make({"train": [1]}, digest="AB" * 16), "train-00000.safetensors: no digest"),
+        (make({"train": [-1]}), "2048 bytes cannot hold -1 chunks"),
+        (shard_changed(bytes=6143), "6143 bytes cannot hold 1 chunks"),
+        (shard_changed(bytes=0, compression=Compression()), "0 bytes cannot hold 1 chunks"),
+        (shard_changed(name="train-00001.safetensors"), "the names of the shards"),
+        (shard_changed(name="../train-00000.safetensors"), "the names of the shards"),
+        (shard_changed(name="train-00000.safetensors", compression=Compression()), "the names of the shards"),
+        (shard_changed(split="val"), "the names of the shards"),
+        (shards_reversed({"train": [1, 1]}), "the names of the shards"),
+        (shards_reversed({"train": [1], "val": [1]}), "the names of the shards"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(manifest: Manifest, finding: str) -> None:
+    assert re.search(finding, refused(manifest.encode()))
+
+
+# The identity of a dataset.
+
+
+@pytest.mark.parametrize("encoding", [Encoding(), Encoding(bits=24, chunk_bytes=3, layout="split", block=None)])
+@pytest.mark.parametrize("digests", [[], ["ab" * 16], ["ab" * 16, "cd" * 16]])
+def test_dataset_id_is_of_the_encoding_and_all_shards(encoding: Encoding, digests: list[str]) -> None:
+    text = json.dumps(msgspec.to_builtins(encoding), sort_keys=True, separators=(",", ":"))
+    wanted = xxhash.xxh3_128_hexdigest("\n".join([text, *digests]).encode())
+    assert dataset_id(encoding, digests) == wanted
+
+
+def test_dataset_id_heeds_order_and_encoding() -> None:
+    ids = {
+        dataset_id(Encoding(), ["ab", "cd"]),
+        dataset_id(Encoding(), ["cd", "ab"]),
+        dataset_id(Encoding(), ["abcd"]),
+        dataset_id(Encoding(tail="pad"), ["ab", "cd"]),
+    }
+    assert len(ids) == 4
+
+
+# The recordings table.
+
+
+def row(path: bytes, **fields: Any) -> RecordingRow:
+    common: dict[str, Any] = {
+        "split": "train",
+        "channel": None,
+        "sample_rate": 44100,
+        "channels": 2,
+        "frames": 5000,
+        "subtype": "PCM_16",
+        "bytes": 20044,
+        "first_chunk": 0,
+        "chunks": 4,
+        "dropped_frames": 904,
+        "clipped": 0,
+        "notes": (),
+    }
+    return RecordingRow(**path_fields(path), **(common | fields))
+
+
+ROWS = [
+    row(b"plain.wav"),
+    row("Käfer/日本.wav".encode(), channel=1, notes=("low-justified",)),
+    row(b"caf\xe9.wav"),
+    row(b"line\nfeed\r\n\x85\x0b\x0c.wav"),
+    row("separators\u2028\u2029\x85\x1e.wav".encode()),
+    row(b'quote"back\\slash\x00.wav'),
+    row("\ufffd.wav".encode()),
+    row(b"refused.wav", chunks=0, error="the file is empty (0 bytes)"),
+]
+
+
+def write_table(folder: Path, rows: list[RecordingRow]) -> RecordingsEntry:
+    data = b"".join(r.encode() for r in rows)
+    (folder / "recordings.jsonl").write_bytes(data)
+    return RecordingsEntry(name="recordings.jsonl", rows=len(rows), digest=xxhash.xxh3_128_hexdigest(data))
+
+
+@pytest.mark.parametrize("rows", [ROWS, ROWS[:1], []], ids=len)
+def test_rows_come_back_from_the_table(tmp_path: Path, rows: list[RecordingRow]) -> None:
+    entry = write_table(tmp_path, rows)
+    assert list(read_rows(tmp_path, entry)) == rows
+
+
+def test_names_come_back_from_their_rows() -> None:
+    assert [r.path_bytes for r in ROWS[2:5]] == [
+        b"caf\xe9.wav",
+        b"line\nfeed\r\n\x85\x0b\x0c.wav",
+        "separators\u2028\u2029\x85\x1e.wav".encode(),
+    ]
+
+
+@given(st.binary())
+@settings(deadline=None)
+def test_any_name_comes_back_from_one_line(path: bytes) -> None:
+    line = row(path).encode()
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"\n")
+    back = msgspec.json.decode(line, type=RecordingRow)
+    assert back.path_bytes == path
+    assert (back.path_hex is None) == (path == back.path.encode())
+
+
+def test_a_row_is_this_line() -> None:
+    assert row("Käfer\n.wav".encode(), channel=1, notes=("low-justified",)).encode().decode() == (
+        '{"bytes":20044,"channel":1,"channels":2,"chunks":4,"clipped":0,"dropped_frames":904,"first_chunk":0,'
+        '"frames":5000,"notes":["low-justified"],"path":"Käfer\\n.wav","sample_rate":44100,"split":"train",'
+        '"subtype":"PCM_16"}\n'
+    )
+    assert row(b"\xe9", error="why").encode().decode() == (
+        '{"bytes":20044,"channel":null,"channels":2,"chunks":4,"clipped":0,"dropped_frames":904,"error":"why",'
+        '"first_chunk":0,"frames":5000,"notes":[],"path":"\ufffd","path_hex":"e9","sample_rate":44100,'
+        '"split":"train","subtype":"PCM_16"}\n'
+    )
+
+
+@pytest.mark.parametrize("r", ROWS, ids=lambda r: ascii(r.path))
+def test_a_row_is_what_json_would_write(r: RecordingRow) -> None:
+    tree = json.loads(r.encode())
+    assert r.encode().decode() == json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
+
+
+def spoil(data: bytes, what: str) -> bytes:
+    lines = data.splitlines(keepends=True)
+    return {
+        "a byte of a name": data.replace(b"plain", b"plaim"),
+        "a byte that is not UTF-8": data.replace(b"plain", b"pl\xffin"),
+        "the last line missing": b"".join(data.rpartition(b"\n{")[:1]) + b"\n",
+        "a line twice": lines[0] + data,
+        "lines swapped": b"".join([lines[1], lines[0], *lines[2:]]),
+        "no newline at the end": data[:-1],
+        "a line cut": data[:-40],
+        "an unknown field": data.replace(b'{"bytes"', b'{"album":"x","bytes"', 1),
+        "a missing field": data.replace(b'"clipped":0,', b"", 1),
+        "a float": data.replace(b'"chunks":4', b'"chunks":4.0', 1),
+        "a blank line": data + b"\n",
+        "empty": b"",
+        "no JSON": b"\0" * len(data),
+        "deep nesting": data + b'{"notes":' + b"[" * 100_000 + b"\n",
+    }[what]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "a byte of a name",
+        "a byte that is not UTF-8",
+        "the last line missing",
+        "a line twice",
+        "lines swapped",
+        "no newline at the end",
+        "a line cut",
+        "an unknown field",
+        "a missing field",
+        "a float",
+        "a blank line",
+        "empty",
+        "no JSON",
+        "deep nesting",
+    ],
+)
+def test_a_damaged_table_is_refused(tmp_path: Path, what: str) -> None:
+    table = tmp_path / "recordings.jsonl"
+    entry = write_table(tmp_path, ROWS)
+    data = table.read_bytes()
+    table.write_bytes(spoil(data, what))
+    assert table.read_bytes() != data
+    with pytest.raises(DatasetError) as error:
+        list(read_rows(tmp_path, entry))
+    assert error.value.args[0] == table
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    entry = write_table(tmp_path, ROWS)
+    table = tmp_path / "recordings.jsonl"
+    lines = table.read_bytes().split(b"\n")
+    lines[2] = lines[2].replace(b'"frames"', b'"framez"')
+    table.write_bytes(b"\n".join(lines))
+    with pytest.raises(DatasetError, match=r"line 3: .*framez"):
+        list(read_rows(tmp_path, entry))
+
+
+def test_another_count_of_rows_is_refused(tmp_path: Path) -> None:
+    entry = msgspec.structs.replace(write_table(tmp_path, ROWS), rows=len(ROWS) + 1)
+    with pytest.raises(DatasetError, match="not the recordings that the manifest names"):
+        list(read_rows(tmp_path, entry))
+
+
+def test_a_missing_table_is_the_operating_systems_error(tmp_path: Path) -> None:
+    entry = RecordingsEntry(name="recordings.jsonl", rows=0, digest="")
+    with pytest.raises(FileNotFoundError) as error:
+        list(read_rows(tmp_path, entry))
+    assert os.fspath(error.value.filename) == os.fspath(tmp_path / "recordings.jsonl")
