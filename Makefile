@@ -1,11 +1,10 @@
 # Everything runs in .venv, which is made when it is missing. PYTHON=python3.12 picks the interpreter.
 
 PYTHON ?= python3
-VENV   := .venv
-WAVS   ?= wavs
-OUT    ?= shards
-BITS   ?= 8
-SPLIT  ?= train=0.9,val=0.1
+VENV := .venv
+WAVS ?= wavs
+OUT ?= shards
+OPTIONS ?= --bits 8 --split train=0.9,val=0.1
 
 .DEFAULT_GOAL := help
 .PHONY: help dataset test lint clean
@@ -14,14 +13,14 @@ help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 dataset: $(VENV)/.installed ## Build a dataset from WAVS=folder in OUT=folder and inspect it; without WAVS, from samples made here
-ifeq ($(WAVS),wavs)
+ifeq ($(origin WAVS),file)
 	$(VENV)/bin/python examples/make_wavs.py wavs
 endif
-	$(VENV)/bin/audiochunk build "$(WAVS)" --out "$(OUT)" --bits $(BITS) --split "$(SPLIT)"
+	$(VENV)/bin/audiochunk build "$(WAVS)" --out "$(OUT)" $(OPTIONS)
 	$(VENV)/bin/audiochunk inspect "$(OUT)"
 
 test: $(VENV)/.installed-dev ## Run all tests
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto
 
 lint: $(VENV)/.installed-dev ## Check style and types
 	$(VENV)/bin/ruff check

@@ -4,6 +4,7 @@ Each class keeps its arguments in `args`, so that it survives pickling out of a 
 in `__str__`, and carries the exit code of the command line.
 """
 
+import errno
 import os
 from typing import ClassVar
 
@@ -16,6 +17,11 @@ def printable(path: bytes | str) -> str:
     """
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def reason(error: OSError) -> str:
+    """What the operating system says, in lower case and without the number."""
+    return (error.strerror or str(error)).lower()
 
 
 class AudiochunkError(Exception):
@@ -91,3 +97,13 @@ class MachineError(AudiochunkError):
     """The machine refused: space, permission, limits, locks, a worker that died. `args`: (sentence,)."""
 
     exit_code = 6
+
+
+def raise_if_out_of_files(error: OSError) -> None:
+    """Tell a limit of this process from a fault of the file that it was about to open.
+
+    Raises:
+        MachineError: too many files are open.
+    """
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        raise MachineError(f"{reason(error)} (ulimit -n); fewer --workers need fewer") from error

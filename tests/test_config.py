@@ -96,6 +96,11 @@ def test_bits_decide_how_codes_are_stored(
         ),
         ({"chunk_bytes": 0}, "chunk_bytes must be at least 1, not 0"),
         ({"chunk_bytes": -3}, "chunk_bytes must be at least 1, not -3"),
+        ({"chunk_bytes": 2**30 + 1}, "chunk_bytes must be at most 1073741824, not 1073741825"),
+        (
+            {"compress": "zstd", "chunk_bytes": 2**20, "chunks_per_frame": 1025},
+            "a zstd frame of 1,074,790,400 bytes; seekable ones have at most 1,073,741,824",
+        ),
         ({"bits": 24, "chunk_bytes": 3, "quantizer": "mulaw"}, "quantizer mulaw takes 8, 12 or 16 bits, not 24"),
         ({"byte_order": "big"}, "byte order big means nothing at 8 bits: a code is one byte"),
         ({"layout": "mono", "block": 512}, "block means nothing with layout mono"),
@@ -119,7 +124,7 @@ def test_a_senseless_option_is_refused(options: dict[str, Any], sentence: str) -
 
 @given(bits=st.sampled_from([12, 16, 24]), chunk_bytes=st.integers(1, 10**6))
 @settings(deadline=None)
-def test_the_sizes_named_are_the_nearest_that_do(bits: int, chunk_bytes: int) -> None:
+def test_the_sizes_named_are_the_nearest_that_do(bits: Any, chunk_bytes: int) -> None:
     width = 3 if bits == 24 else 2
     if chunk_bytes % width == 0:
         assert Encoding(bits=bits, chunk_bytes=chunk_bytes).codes_per_chunk == chunk_bytes // width
@@ -178,6 +183,17 @@ def test_a_glob_that_a_manifest_cannot_hold_is_refused(option: str) -> None:
     # os.fsdecode gives such text for bytes that are not UTF-8, and so does the command line.
     with pytest.raises(ConfigError):
         BuildConfig.make(**{option: ["caf\udce9*"]})
+
+
+def test_a_block_that_no_array_can_have_is_refused() -> None:
+    with pytest.raises(ConfigError, match="block"):
+        BuildConfig.make(block=2**64)
+
+
+def test_the_largest_sizes_are_taken() -> None:
+    assert BuildConfig.make(chunk_bytes=2**30).encoding.chunk_bytes == 2**30
+    config = BuildConfig.make(compress="zstd", chunk_bytes=2**20, chunks_per_frame=2**10)
+    assert config.compression == Compression(chunks_per_frame=2**10)
 
 
 @pytest.mark.parametrize("layout", ["mono", "split"])

@@ -81,8 +81,8 @@ def imports_of(file: Path) -> Iterator[Import]:
                 continue
             for alias in node.names:
                 whole = (*module, alias.name)
-                found = (whole, None) if is_module(whole) else (module, alias.name)
-                yield Import(*found, alias.asname or alias.name)
+                known_as = alias.asname or alias.name
+                yield Import(whole, None, known_as) if is_module(whole) else Import(module, alias.name, known_as)
 
 
 def is_private(name: str) -> bool:

@@ -206,6 +206,7 @@ def _report(plan: "Plan", built: "Built | None") -> dict[str, Any]:
             "dataset_id": built.manifest.dataset_id,
             "bytes_on_disk": sum(shard.bytes for shard in built.manifest.shards),
             "reused_shards": built.reused,
+            "rebuilt_shards": built.rebuilt,
             "seconds": built.seconds,
         }
     return report
@@ -233,9 +234,11 @@ def _print(plan: "Plan", report: dict[str, Any], source: Path, out: Path) -> Non
     shards = f"{report['shards']:,}, {size(report['bytes'])}"
     if plan.config.compression and "bytes_on_disk" in report:
         shards += f", {size(report['bytes_on_disk'])} compressed"
-    if report.get("reused_shards"):
-        shards += f"; {report['reused_shards']:,} taken over from an interrupted build"
     line("shards", shards)
+    if report.get("reused_shards"):
+        line("", f"{report['reused_shards']:,} of them taken over from an interrupted build")
+    if report.get("rebuilt_shards"):
+        line("", f"{report['rebuilt_shards']:,} of an interrupted build no longer fitted and were built again")
     for name, split in report["splits"].items():
         got = f"{count(split['chunks'], 'chunk')} of {count(split['recordings'], 'recording')}"
         if split["asked"] is not None:

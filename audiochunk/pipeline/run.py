@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from audiochunk.config import BuildConfig, Encoding
-from audiochunk.errors import ConfigError, InputError, MachineError, RecordingsError, printable
+from audiochunk.errors import ConfigError, InputError, MachineError, RecordingsError, printable, reason
 from audiochunk.pipeline import output
 from audiochunk.pipeline.executors import run_tasks, usable_cpus
 from audiochunk.pipeline.failures import Failures
@@ -72,6 +72,7 @@ class Built:
         plan: that it was built by.
         failed: reasons, by path, of recordings left out while decoding.
         reused: shards that were taken over from an interrupted build.
+        rebuilt: shards of an interrupted build that were made anew, because they no longer fit or were damaged.
         up_to_date: whether the dataset was there already.
         seconds: of wall time.
     """
@@ -80,6 +81,7 @@ class Built:
     plan: Plan
     failed: dict[bytes, str]
     reused: int
+    rebuilt: int
     up_to_date: bool
     seconds: float
 
@@ -218,7 +220,7 @@ def build(
         failed = output.failed_while_decoding(found.manifest, folder)
         with _machine_errors(folder):
             _finish_seal(folder)
-        return Built(found.manifest, planned, failed, 0, True, time.perf_counter() - began)
+        return Built(found.manifest, planned, failed, 0, 0, True, time.perf_counter() - began)
     watcher.planned(planned)
     with _machine_errors(folder):
         work = folder / BUILD_FOLDER
@@ -235,7 +237,7 @@ def build(
                 workers = min(workers, len(planned.shards))
             run.shards(workers, executor, watcher)
             manifest = seal(planned, run.records, failures.reasons, folder=folder, fsync=fsync)
-    return Built(manifest, planned, failures.reasons, run.reused, False, time.perf_counter() - began)
+    return Built(manifest, planned, failures.reasons, run.reused, run.rebuilt, False, time.perf_counter() - began)
 
 
 @contextmanager
@@ -246,7 +248,7 @@ def _machine_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, "")
         where = printable(error.filename) if error.filename else printable(str(folder))
-        raise MachineError(f"{where}: {(error.strerror or str(error)).lower()}{advice}") from error
+        raise MachineError(f"{where}: {reason(error)}{advice}") from error
 
 
 def _finish_seal(folder: Path) -> None:
@@ -263,7 +265,7 @@ class _Run:
     def __init__(self, root: bytes, work: bytes, planned: Plan, failures: Failures) -> None:
         self._root, self._work, self._plan, self._failures = root, work, planned, failures
         self.records: dict[tuple[str, int], ShardRecord] = {}
-        self.reused = 0
+        self.reused = self.rebuilt = 0
 
     def shards(self, workers: int, executor: Executor | None, watcher: Watcher) -> None:
         """Build shards, and build those again that hold part of a recording which failed elsewhere."""
@@ -285,8 +287,11 @@ class _Run:
             if self._plan.config.options.on_error == "fail":
                 raise RecordingsError(list(result.failed))
             self._failures.add(result.failed)
-        self.records[result.split, result.index] = result.record
-        self.reused += result.reused
+        key = result.split, result.index
+        if key not in self.records:  # else this build made it anew, because a recording failed elsewhere
+            self.reused += result.reused
+            self.rebuilt += result.rebuilt
+        self.records[key] = result.record
 
     def _is_outdated(self, shard: ShardPlan, failed: set[bytes]) -> bool:
         recordings = self._plan.recordings

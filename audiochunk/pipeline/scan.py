@@ -8,7 +8,7 @@ from fnmatch import translate
 
 import msgspec
 
-from audiochunk.errors import InputError, RecordingError
+from audiochunk.errors import InputError, RecordingError, raise_if_out_of_files, reason
 from audiochunk.signal.audio import EXTENSIONS, AudioInfo, open_regular, probe_fd
 
 
@@ -79,7 +79,8 @@ def walk(root: bytes) -> Iterator[Found]:
     except FileNotFoundError as error:
         raise InputError(root, "there is no such folder") from error
     except OSError as error:
-        raise InputError(root, (error.strerror or str(error)).lower()) from error
+        raise_if_out_of_files(error)
+        raise InputError(root, reason(error)) from error
 
 
 def _identity(folder: bytes) -> tuple[int, int]:
@@ -99,7 +100,8 @@ def _walk(root: bytes, prefix: bytes, above: frozenset[tuple[int, int]]) -> Iter
                 if identity not in above:
                     yield from _walk(root, path, above | {identity})
             except OSError as error:
-                yield Found(path, f"folder cannot be listed: {(error.strerror or str(error)).lower()}")
+                raise_if_out_of_files(error)
+                yield Found(path, f"folder cannot be listed: {reason(error)}")
         elif os.path.splitext(name)[1].lower() in EXTENSIONS:
             if entry.is_file():
                 yield Found(path)

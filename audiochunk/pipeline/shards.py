@@ -107,6 +107,7 @@ class ShardResult(msgspec.Struct, frozen=True):
         record: of the shard that was made.
         failed: (path, reason) of recordings that could not be decoded; the shard was made without them.
         reused: whether the shard was there already.
+        rebuilt: whether one was there that did not fit, or was damaged.
     """
 
     split: str
@@ -114,6 +115,7 @@ class ShardResult(msgspec.Struct, frozen=True):
     record: ShardRecord
     failed: tuple[tuple[bytes, str], ...] = ()
     reused: bool = False
+    rebuilt: bool = False
 
 
 def versions() -> dict[str, str]:
@@ -138,6 +140,7 @@ def build_shard(task: ShardTask) -> ShardResult:
     if found is not None:
         return ShardResult(task.split, task.index, found, reused=True)
     folder = Path(os.fsdecode(task.folder))
+    rebuilt = record_path(folder, task.name).exists()
     failed: dict[bytes, str] = {}
     while True:
         good = tuple(part for part in task.parts if part.path not in failed)
@@ -148,7 +151,7 @@ def build_shard(task: ShardTask) -> ShardResult:
             if isinstance(written, ShardRecord):
                 scratch.replace(folder / task.name)
                 write_whole(record_path(folder, task.name), msgspec.json.encode(written), fsync=False)
-                return ShardResult(task.split, task.index, written, tuple(failed.items()))
+                return ShardResult(task.split, task.index, written, tuple(failed.items()), rebuilt=rebuilt)
             failed |= written
         finally:
             scratch.unlink(missing_ok=True)

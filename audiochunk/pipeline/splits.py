@@ -10,7 +10,7 @@ from pathlib import Path
 import xxhash
 
 from audiochunk.config import Options
-from audiochunk.errors import ConfigError, InputError, printable
+from audiochunk.errors import ConfigError, InputError, printable, reason
 from audiochunk.storage.shard import SPLIT_NAME
 
 DEFAULT_SPLIT = "train"
@@ -145,7 +145,7 @@ def read_split_file(file: Path) -> dict[bytes, str]:
     try:
         lines = file.read_bytes().splitlines()
     except OSError as error:
-        raise InputError(str(file), (error.strerror or str(error)).lower()) from error
+        raise InputError(str(file), reason(error)) from error
     table: dict[bytes, str] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith(b"#"):

@@ -5,7 +5,6 @@ that every bit depth has the same full scale. Integers never become floats on th
 by `audiochunk.signal.wav`, all else by `audiochunk.signal.sndfile`.
 """
 
-import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from audiochunk.errors import MachineError, RecordingError
+from audiochunk.errors import RecordingError, raise_if_out_of_files, reason
 from audiochunk.signal import sndfile, wav
 from audiochunk.signal.quantize import Samples
 from audiochunk.signal.riff import WavHeader, parse_header
@@ -83,9 +82,8 @@ def open_regular(path: bytes | str | os.PathLike[str], *, dir_fd: int | None = N
     try:
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=dir_fd)
     except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            raise MachineError(f"{_reason(error)} (ulimit -n): fewer --workers need fewer") from error
-        raise RecordingError(name, _reason(error)) from error
+        raise_if_out_of_files(error)
+        raise RecordingError(name, reason(error)) from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise RecordingError(name, "not a regular file")
@@ -157,11 +155,12 @@ def _probe_sndfile(fd: int, path: bytes, header: WavHeader | None) -> AudioInfo:
     with sndfile.open_fd(fd) as file:
         subtype = sndfile.SUBTYPES.get(file.subtype)
         if subtype is None:
-            raise RecordingError(path, f"unsupported codec {file.subtype_info or file.subtype!r}")
+            raise RecordingError(path, f"unsupported codec: {file.subtype_info or file.subtype}")
         frames, notes = file.frames, []
         # libsndfile gives 2**63 - 1 where the stream does not say.
-        if not file.seekable() or not 0 <= frames < 2**62:
-            frames = sndfile.count_frames(file)
+        is_counted = not file.seekable() or not 0 <= frames < 2**62
+        if is_counted:
+            frames = sndfile.count_frames(fd)
             notes.append("length counted by decoding")
         if header is not None and header.note:
             notes.append(header.note)
@@ -172,7 +171,7 @@ def _probe_sndfile(fd: int, path: bytes, header: WavHeader | None) -> AudioInfo:
             channels=file.channels,
             frames=frames,
             subtype=file.subtype,
-            seekable=subtype.seekable and file.seekable(),
+            seekable=subtype.seekable and not is_counted,
             notes=tuple(notes),
         )
 
@@ -305,10 +304,6 @@ def _as_recording_error(path: bytes) -> Iterator[None]:
     except wav.WavError as error:
         raise RecordingError(path, f"{error}") from error
     except OSError as error:
-        raise RecordingError(path, _reason(error)) from error
+        raise RecordingError(path, reason(error)) from error
     except RuntimeError as error:  # soundfile.LibsndfileError is one
         raise RecordingError(path, f"libsndfile: {getattr(error, 'error_string', error)}") from error
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

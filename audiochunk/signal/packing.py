@@ -31,7 +31,7 @@ def pack(codes: Codes, encoding: Encoding) -> npt.NDArray[np.uint8]:
     if width == 3:
         unused = 3 if order == "<" else 0
         octets = np.delete(octets.reshape(*codes.shape, 4), unused, axis=-1)
-    return octets.reshape(*codes.shape[:-1], -1)
+    return octets.reshape(*codes.shape[:-1], codes.shape[-1] * width)
 
 
 def unpack(stored: npt.NDArray[Any], encoding: Encoding) -> Codes:
@@ -47,7 +47,7 @@ def unpack(stored: npt.NDArray[Any], encoding: Encoding) -> Codes:
     if stored.dtype.itemsize == 2 or encoding.bytes_per_code == 1:
         return stored.astype(code_dtype(encoding.bits), copy=False)
     width = encoding.bytes_per_code
-    octets = stored.reshape(*stored.shape[:-1], -1, width)
+    octets = stored.reshape(*stored.shape[:-1], stored.shape[-1] // width, width)
     if encoding.byte_order == "big":
         octets = octets[..., ::-1]
     codes: Codes = np.zeros(octets.shape[:-1], code_dtype(encoding.bits))

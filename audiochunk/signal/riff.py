@@ -14,6 +14,7 @@ from audiochunk.signal.wav import WavError, WavForm
 
 HEAD_BYTES = 4096  # read at once; nearly every header ends within
 MAX_SAMPLE_RATE = 2**31 - 1  # libsndfile's
+MAX_PARTS = 10_000  # RIFF chunks that are looked at: a file of nothing but small ones is no recording
 
 PCM, FLOAT, ALAW, MULAW, EXTENSIBLE = 0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE
 # The rest of the GUIDs whose first number is a format tag: KSDATAFORMAT_SUBTYPE_*, and those of Ambisonic B-format.
@@ -81,7 +82,7 @@ def parse_header(fd: int, size: int) -> WavHeader | None:
     def read_at(position: int, n: int) -> bytes:
         if position + n <= len(head):
             return head[position : position + n]
-        return os.pread(fd, n, position)
+        return os.pread(fd, n, position) if position < size else b""
 
     base = _id3_bytes(head)
     magic = read_at(base, 12)
@@ -112,9 +113,10 @@ def _find(read_at: _ReadAt, position: int, size: int, order: str) -> tuple[bytes
     fmt: bytes | None = None
     data: tuple[int, int] | None = None
     ds64_data_size = None
-    while fmt is None or data is None:
+    for _ in range(MAX_PARTS):
         header = read_at(position, 8)
-        if len(header) < 8:
+        # Zeros are what a loss of power leaves of a file that was not yet on the disk.
+        if len(header) < 8 or header[:4] == bytes(4) or (fmt is not None and data is not None):
             break
         name, length = header[:4], int(struct.unpack(f"{order}I", header[4:])[0])
         if name == b"fmt " and fmt is None:
@@ -162,7 +164,9 @@ def _is_placeholder(claimed: int) -> bool:
 
 def _are_riff_chunks(read_at: _ReadAt, position: int, size: int, order: str) -> bool:
     """Whether all that follows is RIFF chunks that end with the file."""
-    while position + 8 <= size:
+    for _ in range(MAX_PARTS):
+        if position + 8 > size:
+            break
         header = read_at(position, 8)
         if not header[:4].isascii() or not header[:4].decode().isprintable():
             return False

@@ -113,7 +113,8 @@ def is_low_justified(fd: int, form: WavForm, *, channels: int, frames: int, vali
     stride = channels * form.width
     at_once = max(1, _LOOK_BYTES // stride)
     buffer = bytearray(at_once * stride)
-    repeats = zero = True
+    # Bytes are unsigned: their upper bits cannot repeat a sign.
+    repeats, zero = form.width > 1, True
     uses_low_end = False
     for start in range(0, frames, at_once):
         n = min(frames - start, at_once)

@@ -54,7 +54,6 @@ def test_one_worker_is_this_process_and_two_are_not() -> None:
 
 
 def test_the_serial_executor_keeps_order_and_passes_arguments_on() -> None:
-    assert list(run_tasks(operator.neg, [3, 1, 2], workers=1, executor=SerialExecutor())) == [-3, -1, -2]
     with SerialExecutor() as executor:
         future = executor.submit(int, "z", base=36)
         assert future.done()
@@ -115,10 +114,9 @@ def test_what_was_done_before_an_executor_broke_is_not_lost() -> None:
     results: list[int] = []
 
     def collect() -> None:
-        with process_pool(1) as pool:
-            results.extend(range(0))
-            for result in run_tasks(eval, ["1", DIE, "3"], workers=1, executor=pool):
-                results.append(result)
+        with process_pool(1) as pool, closing(run_tasks(eval, ["1", DIE], workers=1, executor=pool)) as running:
+            results.append(next(running))
+            results.extend(running)
 
     with pytest.raises(MachineError):
         collect()

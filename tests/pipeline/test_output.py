@@ -346,3 +346,16 @@ def test_there_is_nothing_to_remove_in_an_empty_folder(folder: Path) -> None:
     folder.mkdir()
     clear(look(folder, overwrite=True), fsync=True)
     assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "failed", "lock", "recordings", "mine-00000.safetensors"])
+def test_foreign_files_outlive_a_build_that_overwrites(source: Path, folder: Path, name: str) -> None:
+    import soundfile as sf
+
+    # A recording that fails makes the build remember it, in a file beside the records of its shards.
+    sf.write(source / "nan.wav", np.full(400, np.nan, np.float32), 8000, subtype="FLOAT")
+    folder.mkdir()
+    (folder / name).write_bytes(b"mine")
+    config = BuildConfig.make(**OPTIONS)
+    run.build(source, folder, config, workers=1, fsync=False, overwrite=True)
+    assert (folder / name).read_bytes() == b"mine"

@@ -252,8 +252,8 @@ def guarded(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "guarded"
     for path in ("a.wav", "closed/b.wav", "d/e.wav", "z.wav"):
         write_wav(folder / path)
-    for path in (folder, folder / "d"):
-        path.chmod(0o755)
+    for open_to_all in (folder, folder / "d"):
+        open_to_all.chmod(0o755)
     for path in ("a.wav", "d/e.wav", "z.wav"):
         (folder / path).chmod(0o644)
     (folder / "closed").chmod(0)

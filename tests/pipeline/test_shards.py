@@ -24,6 +24,7 @@ from audiochunk.pipeline.plan import Plan, plan
 from audiochunk.pipeline.scan import Globs, scan
 from audiochunk.pipeline.shards import ShardResult, ShardTask, TaskPart, build_shard, find_shard, record_path
 from audiochunk.signal import audio
+from audiochunk.signal import encode as encode_module
 from audiochunk.signal.encode import encode
 from audiochunk.storage.shard import DATA_OFFSET, ShardSpec, ShardWriter, digest_file
 
@@ -472,7 +473,7 @@ def test_a_recording_that_changes_while_it_is_read_is_left_out(
     path = project.write("a.wav", noise(200, 2))
     project.write("b.wav", noise(200, 2, seed=1))
     task = project.task()
-    arrange = shards.arrange
+    arrange = encode_module.arrange
 
     def and_touch(*arguments: Any, **options: Any) -> Any:
         touch(path)
@@ -496,9 +497,14 @@ def test_all_failures_are_reported_at_once_and_the_good_stay(project: Project, m
     task = project.task()
     gone.unlink()
 
-    begun = []
-    init = ShardWriter.__init__
-    monkeypatch.setattr(ShardWriter, "__init__", lambda self, *a: (begun.append(a), init(self, *a))[1])
+    begun: list[ShardSpec] = []
+
+    class Remembering(ShardWriter):
+        def __init__(self, path: Path, spec: ShardSpec, compression: Any) -> None:
+            begun.append(spec)
+            super().__init__(path, spec, compression)
+
+    monkeypatch.setattr(shards, "ShardWriter", Remembering)
     result = build_shard(task)
     assert len(begun) == 2  # one that finds all failures, one without them
     assert [path for path, _ in result.failed] == [b"a.wav", b"c.flac", b"e.wav"]

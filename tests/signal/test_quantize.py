@@ -167,11 +167,15 @@ def test_mulaw_is_the_formula_for_wide_samples(bits: Bits) -> None:
 @pytest.mark.parametrize("bits", MULAW_BITS)
 def test_mulaw_changes_its_code_where_the_formula_does(bits: Bits) -> None:
     mu = 2**bits - 1
-    rng = random.Random(5)
-    samples = []
-    for code in {1, 2, mu // 2, mu // 2 + 1, mu // 2 + 2, mu - 1, mu} | {rng.randint(1, mu) for _ in range(250)}:
+    edges = {}
+    for code in range(1, mu + 1):
         y = (2 * code - 1) / mu - 1
-        edge = math.ceil(math.copysign(math.expm1(abs(y) * bits * math.log(2)) / mu, y) * 2**31)
+        edges[code] = math.copysign(math.expm1(abs(y) * bits * math.log(2)) / mu, y) * 2**31
+    hardest = sorted(edges, key=lambda code: abs(edges[code] - round(edges[code])))[:150]
+    others = random.Random(5).sample(range(1, mu + 1), 100)
+    samples = []
+    for code in {1, 2, mu - 1, mu, *hardest, *others}:
+        edge = math.ceil(edges[code])
         samples += [sample for sample in (edge - 1, edge, edge + 1) if -(2**31) <= sample < 2**31]
     expected = [mulaw_exactly(sample, bits=bits, width=32) for sample in samples]
     assert quantize(np.array(samples, np.int32), bits=bits, quantizer="mulaw").tolist() == expected

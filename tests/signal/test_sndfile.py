@@ -141,11 +141,8 @@ def test_what_is_no_audio_is_an_error_of_libsndfile(tmp_path: Path) -> None:
     os.close(fd)
 
 
-@pytest.mark.parametrize("position", [0, 1, FRAMES - 1, FRAMES])
-def test_frames_are_counted_from_where_the_reader_is(written: Write, position: int) -> None:
-    with open_fd(written("FLAC", "PCM_24")) as file:
-        file.seek(position)
-        assert count_frames(file) == FRAMES - position
+def test_frames_are_counted_by_decoding_them(written: Write) -> None:
+    assert count_frames(written("FLAC", "PCM_24")) == FRAMES
 
 
 @pytest.mark.parametrize("steps", [1, 2])
@@ -154,15 +151,16 @@ def test_frames_are_counted_at_the_edges_of_a_step(tmp_path: Path, steps: int) -
         frames = steps * sndfile._DISCARD_FRAMES + extra
         sf.write(tmp_path / "a.flac", np.zeros(frames, np.int16), 8000)
         fd = os.open(tmp_path / "a.flac", os.O_RDONLY)
-        with open_fd(fd) as file:
-            assert count_frames(file) == frames
+        assert count_frames(fd) == frames
         os.close(fd)
 
 
 def test_every_subtype_that_libsndfile_has_is_known() -> None:
     subtypes = {subtype for container in CONTAINERS for subtype in sf.available_subtypes(container)}
-    # python-soundfile opens these, and fails to read them.
-    assert subtypes - {"DWVW_12", "DWVW_16", "DWVW_24", "DWVW_N"} <= set(SUBTYPES)
+    # These python-soundfile opens and fails to read, or libsndfile decodes wrongly.
+    refused = {"DWVW_12", "DWVW_16", "DWVW_24", "DWVW_N", "ALAC_20", "ALAC_32"}
+    assert subtypes - refused <= set(SUBTYPES)
+    assert not refused & set(SUBTYPES)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +169,7 @@ def test_every_subtype_that_libsndfile_has_is_known() -> None:
         ("PCM_S8", "int16"),
         ("PCM_16", "int16"),
         ("PCM_24", "int32"),
-        ("ALAC_20", "int32"),
+        ("ALAC_24", "int32"),
         ("ULAW", "int16"),
         ("FLOAT", "float64"),
     ],

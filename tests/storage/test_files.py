@@ -125,7 +125,7 @@ def test_only_temporaries_with_the_prefix_are_cleared(tmp_path: Path) -> None:
 @contextmanager
 def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock until it is told to end, or is killed."""
-    command = [sys.executable, "-c", HOLD, path]
+    command = [sys.executable, "-c", HOLD, os.fspath(path)]
     with subprocess.Popen(
         command, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -140,7 +140,7 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def try_elsewhere(path: Path) -> str:
-    command = [sys.executable, "-c", TRY, path]
+    command = [sys.executable, "-c", TRY, os.fspath(path)]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout
 
 

@@ -71,7 +71,7 @@ EXAMPLE = make(
     compression=Compression(level=9),
     options=Options(split="train=0.98,val=0.02", include=("*.wav", "Käfer\n\x7f\u2028\x1f/*"), on_error="skip"),
 )
-COUNTS = st.integers(0, 2**63)
+COUNTS = st.integers(0, 2**63 - 1)
 TEXTS = st.text(max_size=10)
 ENCODINGS = [Encoding(), Encoding(bits=24, chunk_bytes=3, block=5), Encoding(layout="mono", block=None)]
 MANIFESTS = st.builds(
@@ -231,6 +231,20 @@ def test_an_integer_that_is_written_as_a_float_is_refused(number: int, key: str)
     refused(altered(number, lambda found: found.update({key: float(found[key])})))
 
 
+@pytest.mark.parametrize("value", [-1, 2**63, 2**64, 10**30])
+@pytest.mark.parametrize(
+    ("number", "key"),
+    [(n, k) for n, k in FIELDS if k in ("chunks", "bytes", "recordings", "frames", "seconds", "rows", "skipped")],
+)
+def test_a_count_out_of_range_is_refused(number: int, key: str, value: int) -> None:
+    refused(altered(number, lambda found: found.update({key: value})))
+
+
+@pytest.mark.parametrize("generations", [0, -1, 2**63])
+def test_a_number_of_generations_that_cannot_be_is_refused(generations: int) -> None:
+    assert "generations" in refused(altered(0, lambda found: found.update(generations=generations)))
+
+
 @pytest.mark.parametrize("version", [2, 3, 10**6, 2**64])
 def test_a_higher_version_is_refused_as_one(version: int) -> None:
     # Whatever else that version knows: what matters is that a newer audiochunk is needed.
@@ -352,9 +366,7 @@ def test_a_flipped_byte_is_refused_or_another_manifest(at: int, flip: int) -> No
         (make({"train": [2], "x": []}, splits=make({"train": [2], "x": [1]}).splits), "split x: 1 chunks"),
         (make({"train": [1]}, digest=""), "train-00000.safetensors: no digest"),
         (make({"train": [1]}, digest="AB" * 16), "train-00000.safetensors: no digest"),
-        (make({"train": [-1]}), "2048 bytes cannot hold -1 chunks"),
         (shard_changed(bytes=6143), "6143 bytes cannot hold 1 chunks"),
-        (shard_changed(bytes=0, compression=Compression()), "0 bytes cannot hold 1 chunks"),
         (shard_changed(name="train-00001.safetensors"), "the names of the shards"),
         (shard_changed(name="../train-00000.safetensors"), "the names of the shards"),
         (shard_changed(name="train-00000.safetensors", compression=Compression()), "the names of the shards"),

@@ -145,7 +145,7 @@ def test_the_header_is_this_text_padded_to_4096_bytes() -> None:
 
 
 def test_the_longest_names_and_numbers_fit_into_the_header() -> None:
-    encoding = Encoding(chunk_bytes=2**63, block=2**63, quantizer="linear", byte_order="little")
+    encoding = Encoding(chunk_bytes=2**30, block=2**31 - 1)
     assert len(ShardSpec("x" * 64, 10**9, 2**63, encoding).header()) == 4096
 
 
@@ -530,6 +530,18 @@ def test_a_folder_and_a_missing_file_are_no_shards(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").mkdir()
     assert not is_shard_file(tmp_path / "a.safetensors")
     assert not is_shard_file(tmp_path / "b.safetensors")
+
+
+def test_a_fifo_is_no_shard_whatever_comes_out_of_it(tmp_path: Path) -> None:
+    # Nor is it waited for: with no writer at the other end, opening it would never return.
+    path = tmp_path / "a.safetensors"
+    os.mkfifo(path)
+    fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        os.write(fd, HEADER.header() + bytes(4096))
+        assert not is_shard_file(path)
+    finally:
+        os.close(fd)
 
 
 def test_an_array_as_the_encoder_gives_it_can_be_written(tmp_path: Path) -> None:

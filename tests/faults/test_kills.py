@@ -1,0 +1,119 @@
+"""Builds over real recordings that are killed at any moment, and gone on with."""
+
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import audiochunk
+from audiochunk.config import BuildConfig
+from audiochunk.pipeline import run
+from audiochunk.pipeline.shards import ShardResult
+from audiochunk.storage.manifest import Manifest
+from audiochunk.storage.shard import digest_file
+
+ROOT = Path(audiochunk.__file__).parents[1]
+OPTIONS = ["--on-error", "skip", "--shard-size", "200KiB", "--split", "train=0.8,val=0.2", "--workers", "2", "-q"]
+ROUNDS = 40
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def command(recordings: Path, out: Path) -> list[str]:
+    return [sys.executable, "-m", "audiochunk", "build", str(recordings), "--out", str(out), *OPTIONS]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def wait_for_the_group(group: int) -> None:
+    """Wait until no process of a killed group is left, so that none can still be writing."""
+    while True:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("compress", ["none", "zstd:6"])
+def test_a_build_killed_at_random_moments_ends_as_if_it_had_not_been(
+    recordings: Path, tmp_path: Path, compress: str
+) -> None:
+    """SIGKILL to the whole process group; a manifest that is found between kill and resume is that of the whole."""
+    extra = ["--compress", compress]
+    began = time.monotonic()
+    whole = [*command(recordings, tmp_path / "whole"), *extra]
+    assert subprocess.run(whole, env=environment(), check=False).returncode == 3
+    took = time.monotonic() - began
+    expected = files_of(tmp_path / "whole")
+    moments = random.Random(20)
+    unfinished = 0
+    for number in range(ROUNDS // 2):
+        out = tmp_path / "out"
+        process = subprocess.Popen([*command(recordings, out), *extra], env=environment(), start_new_session=True)
+        time.sleep(moments.uniform(0, took))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        wait_for_the_group(process.pid)
+        if (out / "manifest.json").exists():
+            found = Manifest.read(out)
+            assert [digest_file(out / shard.name) for shard in found.shards] == [shard.digest for shard in found.shards]
+            assert expected.items() <= files_of(out).items()
+        else:
+            unfinished += (out / ".build").exists()
+        done = subprocess.run([*command(recordings, out), *extra], env=environment(), capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (3, b""), number
+        assert files_of(out) == expected, number
+        shutil.rmtree(out)
+    assert unfinished >= 3, "hardly any kill hit a build at work: the moments say nothing"
+
+
+class KillAWorker(run.Watcher):
+    """Kills one worker process of this build after its first shards, so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+        self.killed = 0
+
+    def finished(self, result: ShardResult) -> None:
+        workers = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
+        if self.left and workers:
+            self.left -= 1
+            self.killed += 1
+            os.kill(workers[0], signal.SIGKILL)
+
+
+def test_a_build_survives_the_death_of_its_workers(recordings: Path, tmp_path: Path) -> None:
+    config = BuildConfig.make(on_error="skip", shard_size="200KiB", compress="zstd:9")
+    run.build(recordings, tmp_path / "whole", config, workers=1)
+    for times in (1, 3):
+        killer = KillAWorker(times)
+        run.build(recordings, tmp_path / str(times), config, workers=2, watcher=killer)
+        assert killer.killed == times
+        assert files_of(tmp_path / str(times)) == files_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_no_process_is_left_after_an_interrupt(recordings: Path, tmp_path: Path, number: int, workers: str) -> None:
+    arguments = [*command(recordings, tmp_path / "out"), "--compress", "zstd:19", "--workers", workers]
+    process = subprocess.Popen(arguments, env=environment(), start_new_session=True, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("out/.build/*.json")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)  # to the parent alone, as `kill` and job schedulers do
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[signal.Signals(number)]
+    assert "Traceback" not in stderr
+    wait_for_the_group(process.pid)
