@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 WAVS ?= wavs
 OUT ?= shards
+SECONDS ?= 60
 OPTIONS ?= --bits 8 --split train=0.9,val=0.1
 
 .DEFAULT_GOAL := help
-.PHONY: help dataset test lint clean
+.PHONY: help dataset test lint fuzz clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +28,11 @@ lint: $(VENV)/.installed-dev ## Check style and types
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
+fuzz: $(VENV)/.installed-fuzz ## Fuzz every parser for SECONDS=60 each
+	for target in riff manifest recordings raw_shard zstd_shard; do \
+		$(VENV)/bin/python tests/fuzz/run.py $$target $(SECONDS) || exit 1; \
+	done
+
 clean: ## Remove what was made here
 	rm -rf $(VENV) wavs shards .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
@@ -38,4 +44,8 @@ $(VENV)/.installed: pyproject.toml setup.cfg
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+$(VENV)/.installed-fuzz: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	touch $@
