@@ -18,6 +18,7 @@ Layout = Literal["blocks", "mono", "split"]
 Tail = Literal["drop", "pad"]
 OnError = Literal["fail", "skip"]
 
+MAX_BLOCK = 2**40  # longer than any recording, and no product with it overflows 64 bits
 MAX_FRAME_BYTES = 2**30  # ZSTD_SEEKABLE_MAX_FRAME_DECOMPRESSED_SIZE
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -87,6 +88,8 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.layout == "blocks":
             if self.block is None or (self.block != "auto" and self.block < 1):
                 raise ConfigError(f"block must be at least 1 sample, or auto, not {self.block}")
+            if self.block != "auto" and self.block > MAX_BLOCK:
+                raise ConfigError(f"block must be at most {MAX_BLOCK} samples, not {self.block}")
         elif self.block is not None:
             raise ConfigError(f"block means nothing with layout {self.layout}")
 

@@ -15,7 +15,10 @@ def printable(path: bytes | str) -> str:
     >>> printable(b"a\\nb\\xff.wav")
     'a\\\\nb\\\\xff.wav'
     """
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    try:
+        text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # a lone surrogate, which no path has
+        text = str(path)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

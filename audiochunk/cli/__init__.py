@@ -11,7 +11,11 @@ import click
 from audiochunk._version import __version__
 from audiochunk.errors import AudiochunkError
 
-_COMMANDS = {"build": "Build a dataset from a folder of recordings.", "inspect": "Tell what a dataset holds."}
+_COMMANDS = {
+    "build": "Build a dataset from a folder of recordings.",
+    "inspect": "Tell what a dataset holds.",
+    "verify": "Look for damage in a dataset, or compare it with its recordings.",
+}
 _GO_ON = "; the same command goes on from the finished shards"
 
 

@@ -39,7 +39,7 @@ class Failures:
     def _load(self) -> list[_Failure]:
         try:
             return msgspec.json.decode(self._file.read_bytes(), type=list[_Failure])
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, ValueError):  # DecodeError is a ValueError, as is bad UTF-8
             return []
 
     def add(self, failed: Iterable[tuple[bytes, str]]) -> None:

@@ -1,7 +1,6 @@
 """What lies in an output folder before a build, and what of it may go."""
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +19,8 @@ from audiochunk.storage.manifest import (
     RecordingRow,
     read_rows,
 )
-from audiochunk.storage.shard import FORMAT, is_shard_file
+from audiochunk.storage.shard import FORMAT, is_shard_file, is_shard_name
 
-_SHARD_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*-\d{5,}\.safetensors(\.zst)?")
 _OVERWRITE = "choose another --out, or say --overwrite"
 
 
@@ -61,7 +59,7 @@ def look(folder: Path, *, overwrite: bool) -> Output:
         name
         for name in names
         if name not in ours
-        and not (unfinished and record_path(folder / BUILD_FOLDER, name).exists())
+        and not (unfinished and is_sealed(folder, name))
         and not (unfinished and name.startswith(MANIFEST) and name.endswith(TEMPORARY_SUFFIX))
     )
     if foreign and not overwrite:
@@ -170,6 +168,10 @@ def clear(output: Output, *, fsync: bool) -> None:
             fsync_path(folder)
         (folder / RECORDINGS).unlink(missing_ok=True)
     for name in sorted(os.listdir(folder)):
-        kept = record_path(folder / BUILD_FOLDER, name).exists()
-        if _SHARD_FILE.fullmatch(name) and not kept and is_shard_file(folder / name):
+        if not is_sealed(folder, name) and is_shard_file(folder / name):
             (folder / name).unlink()
+
+
+def is_sealed(folder: Path, name: str) -> bool:
+    """Whether a name in the output folder is that of a shard which an unfinished seal has moved into place."""
+    return is_shard_name(name) and record_path(folder / BUILD_FOLDER, name).exists()

@@ -45,14 +45,16 @@ class Globs:
         return "/" in glob, re.compile(translate(glob))
 
     def want(self, path: bytes) -> bool:
-        """Whether a relative path is wanted."""
-        whole = os.fsdecode(path)
-        name = whole.rpartition("/")[2]
+        """Whether a recording is wanted, by its relative path; a folder (with "/" at the end) is unless excluded."""
+        if _matches(self._exclude, path):
+            return False
+        return not self._include or path.endswith(b"/") or _matches(self._include, path)
 
-        def matches(globs: Iterable[tuple[bool, re.Pattern[str]]]) -> bool:
-            return any(glob.match(whole if on_path else name) for on_path, glob in globs)
 
-        return (not self._include or matches(self._include)) and not matches(self._exclude)
+def _matches(globs: Iterable[tuple[bool, re.Pattern[str]]], path: bytes) -> bool:
+    whole = os.fsdecode(path)
+    name = whole.rstrip("/").rpartition("/")[2]
+    return any(glob.match(whole if on_path else name) for on_path, glob in globs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,10 @@ def walk(root: bytes) -> Iterator[Found]:
 
     Raises:
         InputError: the folder itself cannot be listed.
+        MachineError: too many files are open.
     """
     try:
-        yield from _walk(root, b"", frozenset({_identity(root)}))
+        folders = [_list(root, b"", frozenset())]
     except NotADirectoryError as error:
         raise InputError(root, "not a folder") from error
     except FileNotFoundError as error:
@@ -81,32 +84,53 @@ def walk(root: bytes) -> Iterator[Found]:
     except OSError as error:
         raise_if_out_of_files(error)
         raise InputError(root, reason(error)) from error
-
-
-def _identity(folder: bytes) -> tuple[int, int]:
-    found = os.stat(folder)
-    return found.st_dev, found.st_ino
-
-
-def _walk(root: bytes, prefix: bytes, above: frozenset[tuple[int, int]]) -> Iterator[Found]:
-    with os.scandir(os.path.join(root, prefix)) as listing:
-        # With "/" appended to the names of folders, the order of names is the order of the paths below them.
-        entries = sorted((e.name + (b"/" if _is_folder(e) else b""), e) for e in listing)
-    for name, entry in entries:
-        path = prefix + name
-        if name.endswith(b"/"):
+    while folders:
+        entry = next(folders[-1].entries, None)
+        if entry is None:
+            folders.pop()
+        elif entry.path.endswith(b"/"):
             try:
-                identity = _identity(entry.path)
-                if identity not in above:
-                    yield from _walk(root, path, above | {identity})
+                below = _list(root, entry.path, folders[-1].identities)
             except OSError as error:
                 raise_if_out_of_files(error)
-                yield Found(path, f"folder cannot be listed: {reason(error)}")
-        elif os.path.splitext(name)[1].lower() in EXTENSIONS:
-            if entry.is_file():
-                yield Found(path)
-            elif entry.is_symlink():
-                yield Found(path, "a link that leads to no file")
+                yield Found(entry.path, f"folder cannot be listed: {reason(error)}")
+                continue
+            if below.identities != folders[-1].identities:
+                folders.append(below)
+        else:
+            yield entry
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """What is left of a folder to walk through, and the identities of it and of those that it lies in."""
+
+    entries: Iterator[Found]
+    identities: frozenset[tuple[int, int]]
+
+
+def _list(root: bytes, prefix: bytes, above: frozenset[tuple[int, int]]) -> _Folder:
+    """Folders (with "/" at the end) and recordings in a folder, in order."""
+    folder = os.path.join(root, prefix)
+    status = os.stat(folder)
+    with os.scandir(folder) as listing:
+        # With "/" appended to the names of folders, the order of names is the order of the paths below them.
+        entries = sorted((e.name + (b"/" if _is_folder(e) else b""), e) for e in listing)
+    found = (_find(prefix + name, entry) for name, entry in entries)
+    return _Folder((entry for entry in found if entry is not None), above | {(status.st_dev, status.st_ino)})
+
+
+def _find(path: bytes, entry: os.DirEntry[bytes]) -> Found | None:
+    if path.endswith(b"/"):
+        return Found(path)
+    if os.path.splitext(path)[1].lower() not in EXTENSIONS:
+        return None
+    try:
+        if entry.is_file():
+            return Found(path)
+    except OSError as error:  # a link to itself, or into a folder that may not be entered
+        return Found(path, f"a link that cannot be followed: {reason(error)}")
+    return Found(path, "a link that leads to no file") if entry.is_symlink() and not entry.is_dir() else None
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:
@@ -140,5 +164,5 @@ def scan(root: bytes, globs: Globs) -> Iterator[Scanned]:
         InputError: the folder cannot be listed.
     """
     for found in walk(root):
-        if found.path.endswith(b"/") or globs.want(found.path):
+        if globs.want(found.path):
             yield probe_found(root, found)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import xxhash
 
+from audiochunk.pipeline.output import is_sealed
 from audiochunk.pipeline.plan import Plan, rows
-from audiochunk.pipeline.shards import ShardRecord, record_path
+from audiochunk.pipeline.shards import ShardRecord
 from audiochunk.storage.files import fsync_path, write_whole
 from audiochunk.storage.manifest import (
     BUILD_FOLDER,
@@ -22,7 +23,7 @@ from audiochunk.storage.manifest import (
     SplitTotals,
     dataset_id,
 )
-from audiochunk.storage.shard import shard_name
+from audiochunk.storage.shard import is_shard_file, shard_name
 
 
 def seal(
@@ -124,5 +125,5 @@ def _totals(table: tuple[RecordingRow, ...], split: str) -> SplitTotals:
 def _remove_stale(folder: Path, names: set[str]) -> None:
     """Remove shards that an interrupted seal with other options has left in place."""
     for name in sorted(os.listdir(folder)):
-        if name not in names and record_path(folder / BUILD_FOLDER, name).exists():
+        if name not in names and is_sealed(folder, name) and is_shard_file(folder / name):
             (folder / name).unlink()

@@ -20,7 +20,7 @@ from audiochunk.signal.encode import arrange
 from audiochunk.signal.packing import pack
 from audiochunk.signal.quantize import quantize, silence
 from audiochunk.storage.files import temporary, write_whole
-from audiochunk.storage.shard import ShardSpec, ShardWriter, digest_file, shard_name
+from audiochunk.storage.shard import ShardSpec, ShardWriter, digest_file, digest_stored, shard_name
 
 
 class TaskPart(msgspec.Struct, frozen=True):
@@ -87,7 +87,8 @@ class ShardRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         fingerprint: of the task that it is the result of.
         chunks: that it holds.
         bytes: of its file.
-        digest: xxh3-128, in hex, of the uncompressed file.
+        digest: xxh3-128, in hex, of the uncompressed file, and
+        stored: of the file as it is.
         clipped: samples in chunks that lay beyond full scale, for each part.
     """
 
@@ -95,6 +96,7 @@ class ShardRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     chunks: int
     bytes: int
     digest: str
+    stored: str
     clipped: tuple[int, ...]
 
 
@@ -163,18 +165,20 @@ def record_path(folder: Path, name: str) -> Path:
 
 
 def find_shard(task: ShardTask) -> ShardRecord | None:
-    """The record of a shard that is there already, in the task's folder or sealed beside it, if its digest matches."""
+    """The record of a shard that is there already, in the task's folder or sealed beside it, if its digests match."""
     folder = Path(os.fsdecode(task.folder))
     try:
         record = msgspec.json.decode(record_path(folder, task.name).read_bytes(), type=ShardRecord)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError):  # DecodeError is a ValueError, as is bad UTF-8
         return None
     if record.fingerprint != task.fingerprint:
         return None
     for place in (folder, folder.parent):
         try:
             file = place / task.name
-            if file.stat().st_size == record.bytes and digest_file(file) == record.digest:
+            if file.stat().st_size != record.bytes or digest_stored(file) != record.stored:
+                continue
+            if (digest_file(file) if task.compression else record.stored) == record.digest:
                 return record
         except (OSError, DatasetError):
             continue
@@ -202,7 +206,7 @@ def _write(task: ShardTask, file: Path) -> ShardRecord | dict[bytes, str]:
         if failed:
             return failed
         written = writer.finish()
-    return ShardRecord(task.fingerprint, spec.chunks, written.bytes, written.digest, tuple(clipped))
+    return ShardRecord(task.fingerprint, spec.chunks, written.bytes, written.digest, written.stored, tuple(clipped))
 
 
 def encode_part(task: ShardTask, part: TaskPart) -> Generator[tuple[memoryview, int], None, None]:

@@ -64,7 +64,7 @@ def parse_shares(spec: str) -> dict[str, Fraction]:
     shares: dict[str, Fraction] = {}
     for item in spec.split(","):
         name, _, share = item.partition("=")
-        if not re.fullmatch(r"\d+(\.\d+)?|\.\d+", share):
+        if not re.fullmatch(r"\d{1,15}(\.\d{1,15})?|\.\d{1,15}", share, re.ASCII):
             raise ConfigError(
                 f"split is a list like train=0.98,val=0.02, or the word folders; {item!r} is no such item"
             )

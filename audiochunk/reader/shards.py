@@ -84,6 +84,8 @@ class ShardArray:
         path = self._folder / entry.name
         spec = ShardSpec(entry.split, number, entry.chunks, self._encoding)
         try:
+            if path.resolve().parent != self._folder.resolve():
+                raise DatasetError(path, "is a link out of the dataset's folder")
             with path.open("rb") as file:
                 mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except (OSError, ValueError) as error:

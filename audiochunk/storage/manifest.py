@@ -125,10 +125,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise DatasetError(path, what)
 
         require(self.recordings.name == RECORDINGS, f"the recordings table is not {RECORDINGS}")
-        require(
-            self.dataset_id == dataset_id(self.encoding, (shard.digest for shard in self.shards)),
-            "dataset_id is not that of the shards",
-        )
         held = {split: list(shards) for split, shards in groupby(self.shards, lambda s: s.split)}
         wanted = [
             shard_name(split, index, self.compression) for split in sorted(held) for index in range(len(held[split]))
@@ -147,6 +143,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 shard.bytes == raw if self.compression is None else shard.bytes > 0,
                 f"{shard.name}: {shard.bytes} bytes cannot hold {shard.chunks} chunks",
             )
+        require(
+            self.dataset_id == dataset_id(self.encoding, (shard.digest for shard in self.shards)),
+            "dataset_id is not that of the shards",
+        )
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -221,6 +221,13 @@ class RecordingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     notes: tuple[str, ...]
     path_hex: str | None = None
     error: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.path_hex is not None and path_fields(_Bytes.fromhex(self.path_hex)) != {
+            "path": self.path,
+            "path_hex": self.path_hex,
+        }:
+            raise ValueError("path and path_hex are not the same name")
 
     @property
     def path_bytes(self) -> _Bytes:

@@ -29,6 +29,7 @@ DATA_OFFSET = 4096
 TENSOR = "chunks"
 SPLIT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
+_SHARD_FILE = re.compile(SPLIT_NAME.pattern + r"-\d{5,}\.safetensors(\.zst)?")
 _WRITE_BYTES = 2**18  # smaller writes cost more calls, larger ones fall out of the cache
 _SKIPPABLE_MAGIC, _SEEKABLE_MAGIC = 0x184D2A5E, 0x8F92EAB1
 _ENTRY = np.dtype([("compressed", "<u4"), ("decompressed", "<u4")])
@@ -106,10 +107,17 @@ def shard_name(split: str, index: int, compression: Compression | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a finished shard is: bytes of its file, and the xxh3-128 of the uncompressed file in hex."""
+    """What a finished shard is.
+
+    Attributes:
+        bytes: of its file.
+        digest: xxh3-128, in hex, of the uncompressed file, and
+        stored: of the file as it is.
+    """
 
     bytes: int
     digest: str
+    stored: str
 
 
 class ShardWriter:
@@ -162,10 +170,13 @@ class ShardWriter:
         if self._left:
             raise ValueError(f"{self._left} bytes of the shard were not written")
         self._body.finish()
-        return Written(os.fstat(self._fd).st_size, self._digest.hexdigest())
+        digest = self._digest.hexdigest()
+        return Written(os.fstat(self._fd).st_size, digest, self._body.stored or digest)
 
 
 class _Body(Protocol):
+    stored: str  # digest of what was written, where that is not what was given
+
     def header(self, header: bytes) -> None: ...
     def write(self, data: memoryview) -> None: ...
     def finish(self) -> None: ...
@@ -175,6 +186,7 @@ class _Raw:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._held = bytearray()
+        self.stored = ""
 
     def header(self, header: bytes) -> None:
         self._held += header
@@ -200,6 +212,8 @@ class _Seekable:
         self._frame_bytes = compression.chunks_per_frame * chunk_bytes
         self._held = bytearray()
         self._entries: list[tuple[int, int]] = []
+        self._digest = xxhash.xxh3_128()
+        self.stored = ""
 
     def header(self, header: bytes) -> None:
         self._frame(header)
@@ -222,12 +236,17 @@ class _Seekable:
             self._frame(self._held)
         table = np.array(self._entries, _ENTRY).tobytes()
         table += _FOOTER.pack(len(self._entries), 0, _SEEKABLE_MAGIC)
-        _write_all(self._fd, struct.pack("<II", _SKIPPABLE_MAGIC, len(table)) + table)
+        self._append(struct.pack("<II", _SKIPPABLE_MAGIC, len(table)) + table)
+        self.stored = self._digest.hexdigest()
 
     def _frame(self, data: bytes | bytearray | memoryview) -> None:
         compressed = self._compressor.compress(data)
         self._entries.append((len(compressed), len(data)))
-        _write_all(self._fd, compressed)
+        self._append(compressed)
+
+    def _append(self, data: bytes) -> None:
+        self._digest.update(data)
+        _write_all(self._fd, data)
 
 
 def _write_all(fd: int, data: bytes | bytearray) -> None:
@@ -301,8 +320,28 @@ def digest_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def digest_stored(path: Path) -> str:
+    """The xxh3-128, in hex, of a file as it is.
+
+    Raises:
+        OSError: it could not be read.
+    """
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def is_shard_name(name: str) -> bool:
+    """Whether a file is named as a shard is."""
+    return _SHARD_FILE.fullmatch(name) is not None
+
+
 def is_shard_file(path: Path) -> bool:
-    """Whether audiochunk wrote a file: a shard's header says so."""
+    """Whether audiochunk wrote a file: it is named as a shard is, and its header says so."""
+    if not is_shard_name(path.name) or not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             head = file.read(2 * DATA_OFFSET)

@@ -21,7 +21,7 @@ from audiochunk.errors import ConfigError, DatasetError, NoDatasetError, printab
 from audiochunk.storage.manifest import MANIFEST, Manifest, ShardEntry
 from audiochunk.storage.shard import DATA_OFFSET, ShardSpec
 
-_RAW_PIECE = 2**20
+_RAW_PIECE = 3 * 2**18  # whole codes of 1, 2 and 3 bytes
 _SHOWN = 24  # bytes of a header that a finding quotes
 # docs/format.md, "Compressed shards"; zstd's zstd_seekable_compression_format.md
 _TABLE_HEAD = struct.Struct("<II")
@@ -65,8 +65,10 @@ def read_manifest(folder: Path) -> Manifest | Finding:
     Raises:
         NoDatasetError: there is none.
     """
-    found: str
+    path = folder / MANIFEST
     try:
+        if path.exists() and not path.is_file():  # a FIFO would be waited for
+            return _no_file(MANIFEST, "something else; nothing else was checked")
         manifest = Manifest.read(folder)
         _ = manifest.config  # refuses what only the parts together make senseless
         return manifest
@@ -145,7 +147,6 @@ class StoredShard:
     ) -> None:
         self._fd, self._spec, self._ends = fd, spec, ends
         self.name, self.piece_bytes, self.data_bytes = name, piece_bytes, data_bytes
-        self._is_compressed = bool(len(ends))
         self._decompressor = zstandard.ZstdDecompressor()
 
     def __enter__(self) -> "StoredShard":
@@ -167,7 +168,7 @@ class StoredShard:
 
     def check_header(self) -> Iterator[Finding]:
         """Compare the header with what the manifest makes of it."""
-        head = self._read(None)
+        head = self._read(0, 0, DATA_OFFSET)
         if isinstance(head, Finding):
             yield head
             return
@@ -179,25 +180,19 @@ class StoredShard:
 
     def piece(self, number: int) -> bytes | Finding:
         """The bytes of a piece, checked as far as compression allows, or what is wrong with it."""
-        return self._read(number)
-
-    def _read(self, number: int | None) -> bytes | Finding:
-        """A piece, or the header (None)."""
-        if number is None:
-            start, size = 0, DATA_OFFSET
-        else:
-            start = number * self.piece_bytes
-            size = min(self.piece_bytes, self.data_bytes - start)
-            start += DATA_OFFSET
-        try:
-            if self._is_compressed:
-                return self._frame(0 if number is None else number + 1, size)
-            data = read_at(self._fd, start, size)
-        except OSError as error:
-            return Finding(self.name, f"byte {start:,}", "a file that can be read", reason(error))
-        if len(data) < size and number is not None:
+        start = number * self.piece_bytes
+        size = min(self.piece_bytes, self.data_bytes - start)
+        data = self._read(number + 1, DATA_OFFSET + start, size)
+        if isinstance(data, bytes) and len(data) < size:
             return Finding(self.name, "size", "one that does not change", "the file was cut meanwhile")
         return data
+
+    def _read(self, frame: int, at: int, size: int) -> bytes | Finding:
+        """`size` bytes of the uncompressed file from offset `at` on, which a zstd frame holds if there are any."""
+        try:
+            return self._frame(frame, size) if len(self._ends) else read_at(self._fd, at, size)
+        except OSError as error:
+            return Finding(self.name, f"byte {at:,}", "a file that can be read", reason(error))
 
     def _frame(self, number: int, size: int) -> bytes | Finding:
         start = int(self._ends[number - 1]) if number else 0
@@ -280,9 +275,7 @@ def _read_table(
         (entry.bytes - len(foot), _TABLE_FOOT.pack(frames, 0, _SEEKABLE), foot),
     ):
         if expected != found:
-            at = first_difference(expected, found)
-            place_and_rest = f"{found[at:].hex(' ')} at byte {place + at:,}"
-            wrong.append(Finding(entry.name, "seek table", f"{expected[at:].hex(' ')}", place_and_rest))
+            wrong.append(Finding(entry.name, f"seek table, byte {place:,}", expected.hex(" "), found.hex(" ")))
     table = np.frombuffer(data, _TABLE_ENTRY, frames, _TABLE_HEAD.size)
     contents = np.full(frames, frame_bytes)
     contents[-1] = data_bytes - (frames - 2) * frame_bytes

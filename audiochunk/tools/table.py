@@ -2,8 +2,8 @@
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
@@ -17,7 +17,7 @@ from audiochunk.pipeline.splits import FILE_PREFIX, Splitter, make_splitter
 from audiochunk.signal.audio import EXTENSIONS
 from audiochunk.signal.chunking import Stream
 from audiochunk.storage.manifest import MANIFEST, RECORDINGS, Manifest, RecordingRow, SplitTotals, path_fields
-from audiochunk.tools.stored import Finding, count_of, open_file
+from audiochunk.tools.stored import Finding, open_file
 
 MAX_LINE_BYTES = 2**20
 
@@ -56,25 +56,29 @@ class Held:
         start, stop = min(start, self.planned), min(stop, self.planned)
         return stop - start - (self._lost(stop) - self._lost(start))
 
-    def add(self, row: RecordingRow, stream: Stream) -> Iterator[tuple[str, int, int]]:
-        """Count one stream of a recording that was used; gives what of its place is (name, expected, found)."""
-        # A row that is wrong is named once: those that go on from it are right again.
-        if row.first_chunk not in (self.chunks, self._follows):
-            yield "first_chunk", self.chunks, row.first_chunk
-        self._follows = row.first_chunk + row.chunks
+    def add(self, row: RecordingRow, stream: Stream) -> int:
+        """Count one stream of a recording that was used; gives the number that its first chunk must have."""
+        first = self._place(row)
         self.chunks += stream.n_chunks
         self.planned += stream.n_chunks
         real = stream.real_codes(stream.n_chunks - 1, 1) if stream.n_chunks else 0
         if stream.n_chunks and real < stream.codes_per_chunk:
             self.padded.append((self.chunks - 1, real))
+        return first
 
-    def lose(self, row: RecordingRow, chunks: int) -> Iterator[tuple[str, int, int]]:
-        """Count a refused recording that the plan gave `chunks` chunks."""
-        yield from self.add(row, Stream(0, 1, 1, 1, False))
+    def lose(self, row: RecordingRow, chunks: int) -> int:
+        """Count a refused recording that the plan gave `chunks` chunks; gives the number of the chunk that follows."""
         if chunks:
             self._lost_from.append(self.planned)
             self._lost_before.append(self._lost_before[-1] + chunks)
             self.planned += chunks
+        return self._place(row)
+
+    def _place(self, row: RecordingRow) -> int:
+        # A row that is wrong is found once: those that go on from it are right again.
+        first = self._follows if row.first_chunk == self._follows else self.chunks
+        self._follows = row.first_chunk + row.chunks
+        return first
 
     def _lost(self, before: int) -> int:
         """Chunks that were lost of those that the plan numbers less than `before`."""
@@ -87,104 +91,207 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of the recordings table.
-
-    Attributes:
-        number: from 1.
-        row: what it says, or None where it cannot be read.
-        path: of the recording, as the file system has it.
-        wrong: (expected, found) of the line as a whole, or None.
-    """
+    """A line of the recordings table: its number, from 1, and its bytes; what it says; the path that it is of."""
 
     number: int
-    row: RecordingRow | None
-    path: bytes = b""
-    wrong: tuple[str, str] | None = None
+    data: bytes
+    row: RecordingRow
+    path: bytes
 
     @property
     def place(self) -> str:
         """Where this is, in words."""
-        return f"line {self.number:,}" + (f" ({printable(self.path)})" if self.row else "")
+        return f"line {self.number:,} ({printable(self.path)})"
 
 
-def read_lines(folder: Path, digest: "xxhash.xxh3_128 | None" = None) -> Iterator[Line | Finding]:
-    """The lines of a dataset's recordings table, one in memory at a time; findings where the file cannot be read."""
+def read_lines(fd: int, digest: "xxhash.xxh3_128 | None" = None) -> Iterator[Line | Finding]:
+    """The rows of a recordings table, one in memory at a time; a finding for each line that is none.
+
+    Args:
+        fd: the open table; closed at the end.
+        digest: updated with the bytes of all lines.
+    """
     decoder = msgspec.json.Decoder(RecordingRow)
-    fd, wrong = open_file(folder, RECORDINGS)
-    yield from wrong
-    if fd is None:
-        return
     number = 0
     with os.fdopen(fd, "rb") as file:
         try:
-            # Nothing that was written is longer; a line that is comes in parts, none of which can be read.
+            # No row is longer. A line that is comes in parts, which are no rows.
             while data := file.readline(MAX_LINE_BYTES):
                 number += 1
                 if digest is not None:
                     digest.update(data)
-                yield _line(number, data, decoder)
+                try:
+                    row = decoder.decode(data)
+                    yield Line(number, data, row, row.path_bytes)
+                except (msgspec.DecodeError, ValueError, RecursionError) as error:
+                    yield Finding(RECORDINGS, f"line {number:,}", "a row of the table", str(error))
         except OSError as error:
             yield Finding(RECORDINGS, f"line {number + 1:,}", "a file that can be read", reason(error))
-
-
-def _line(number: int, data: bytes, decoder: "msgspec.json.Decoder[RecordingRow]") -> Line:
-    try:
-        row = decoder.decode(data)
-        path = row.path_bytes
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        return Line(number, None, b"", ("a row of the table", str(error)))
-    if row.encode() != data:
-        return Line(number, row, path, ("the canonical form of a row", f"{data[:80]!r}{' …' if data[80:] else ''}"))
-    return Line(number, row, path)
 
 
 def check_table(folder: Path, manifest: Manifest) -> tuple[dict[str, Held] | None, list[Finding]]:
     """What the rows of each split come to, and all that is wrong with them.
 
     Returns:
-        By the name of the split, of all that the manifest or a row names; None where some row cannot be read, or
-        there are no rows.
+        By the name of each split that the manifest or a row names; None where there are lines that cannot be read.
     """
+    fd, wrong = open_file(folder, RECORDINGS)
+    if fd is None:
+        return None, wrong
     check = _Table(manifest)
-    findings = list(check.run(folder))
-    if check.unread:
-        return None, findings
-    return check.held, [*findings, *check.totals()]
+    digest = xxhash.xxh3_128()
+    rows, before, all_read = 0, b"", True
+    lines = read_lines(fd, digest)
+    for path, group in groupby(lines, lambda line: None if isinstance(line, Finding) else line.path):
+        for line in (same := list(group)):
+            rows += 1
+            if isinstance(line, Finding):
+                found = f"{line.found}; neither totals, padding nor the chunks of shards were compared with the table"
+                wrong.append(replace(line, found=found))
+                all_read = False
+        if path is not None:
+            check.recording([line for line in same if isinstance(line, Line)], before)
+            before = max(before, path)
+    wrong += check.findings
+    if rows != manifest.recordings.rows:
+        wrong.append(Finding(RECORDINGS, "rows", f"{manifest.recordings.rows:,}", f"{rows:,}"))
+    elif digest.hexdigest() != manifest.recordings.digest:
+        wrong.append(Finding(RECORDINGS, "digest", manifest.recordings.digest, digest.hexdigest()))
+    if not all_read:
+        return None, wrong
+    return check.held, [*wrong, *check.totals()]
 
 
 class _Table:
+    """What is known of the table's rows so far; `findings` is all that was wrong."""
+
     def __init__(self, manifest: Manifest) -> None:
         self._manifest, self._encoding, self._options = manifest, manifest.encoding, manifest.options
         self._globs = Globs(manifest.options.include, manifest.options.exclude)
+        self._skipped = 0
         self._splitter: Splitter | None = None
         self.held = {name: Held() for name in manifest.splits}
-        self.unread = False
-        self._refused = 0
-
-    def run(self, folder: Path) -> Iterator[Finding]:
-        """All findings but those of the totals."""
+        self.findings: list[Finding] = []
+        # A rule that is a table of its own is not in the dataset.
         if not (self._options.split or "").startswith(FILE_PREFIX):
             try:
                 self._splitter = make_splitter(self._options)
             except ConfigError as error:
-                yield Finding(MANIFEST, "options.split", "a rule of splits", str(error))
-        entry, digest = self._manifest.recordings, xxhash.xxh3_128()
-        findings: list[Finding] = []
-        lines = self._lines(folder, digest, findings)
-        before, n_rows = b"", 0
-        for path, group in groupby(lines, lambda line: line.path):
-            same = list(group)
-            n_rows = same[-1].number
-            for line, row, what, expected, found in self._recording(before, path, same):
-                findings.append(Finding(RECORDINGS, f"{line}{what and ', '}{what}", expected, found))
-            before = max(before, path)
-            yield from findings
-            findings.clear()
-        yield from findings
-        self.unread |= bool(findings)
-        if self.unread and not n_rows:
-            return
-        if n_rows != entry.rows:
-            yield Finding(RECORDINGS, "rows", f"{entry.rows:,}", f"{n_rows:,}")
-        elif digest.hexdigest() != entry.digest:
-            yield Finding(RECORDINGS, "digest", entry.digest, digest.hexdigest())
+                self.findings.append(Finding(MANIFEST, "options.split", "a rule of splits", str(error)))
+
+    def recording(self, lines: list[Line], before: bytes) -> None:
+        """Check the rows of one recording, which come after the path `before`."""
+        first = lines[0]
+        for line in lines:
+            if line.row.encode() != line.data or path_fields(line.path) != _path_fields(line.row):
+                begins = f"{line.data[:80]!r}{' …' if line.data[80:] else ''}"
+                self._wrong(line, "", "the canonical form of a row", begins)
+        if first.path <= before:
+            self._wrong(first, "path", f"one that comes after {printable(before)}", "one that does not")
+        self._check_path(first)
+        self._check_split(first)
+        row = first.row
+        by_channel = self._encoding.layout == "split" and row.error is None
+        n_rows = row.channels if by_channel else 1
+        if len(lines) != n_rows:
+            self._wrong(first, "rows of the recording", f"{n_rows:,}", f"{len(lines):,}")
+        for number, line in enumerate(lines[:n_rows]):
+            channel = number if by_channel else None
+            if line.row.channel != channel:
+                self._wrong(line, "channel", shown(channel), shown(line.row.channel))
+            for name in ("split", "sample_rate", "channels", "frames", "subtype", "bytes", "notes", "error"):
+                mine, wanted = getattr(line.row, name), getattr(row, name)
+                if mine != wanted:
+                    self._wrong(line, name, f"{shown(wanted)} as in line {first.number:,}", shown(mine))
+        self._count(lines[:n_rows])
+
+    def totals(self) -> Iterator[Finding]:
+        """What of the manifest's sums is not that of the rows."""
+        for name, said in self._manifest.splits.items():
+            counted = self.held[name].totals
+            for what in SplitTotals.__struct_fields__:
+                expected, found = getattr(counted, what), getattr(said, what)
+                if expected != found:
+                    yield Finding(MANIFEST, f"splits.{name}.{what}", f"{expected:,}", f"{found:,}")
+        if self._skipped != self._manifest.skipped:
+            yield Finding(MANIFEST, "skipped", f"{self._skipped:,}", f"{self._manifest.skipped:,}")
+        if self._splitter is not None:
+            names = sorted({*self._splitter.shares, *self.held})
+            if names != sorted(self._manifest.splits):
+                yield Finding(MANIFEST, "splits", ", ".join(names), ", ".join(self._manifest.splits))
+
+    def _wrong(self, line: Line, place: str, expected: str, found: str) -> None:
+        self.findings.append(Finding(RECORDINGS, f"{line.place}{place and ', '}{place}", expected, found))
+
+    def _check_path(self, line: Line) -> None:
+        parts = line.path.split(b"/")
+        is_folder = not parts[-1] and line.row.error is not None  # one that could not be listed
+        if is_folder:
+            parts.pop()
+        if b"\0" in line.path or not {b"", b".", b".."}.isdisjoint(parts):
+            self._wrong(line, "path", "one that is relative, without empty parts, . and ..", printable(line.path))
+        elif not is_folder:
+            if os.path.splitext(line.path)[1].lower() not in EXTENSIONS:
+                self._wrong(line, "path", "the extension of a recording", printable(parts[-1]))
+            if not self._globs.want(line.path):
+                self._wrong(line, "path", "one that include and exclude let through", printable(line.path))
+        if line.row.error is not None and self._options.on_error == "fail":
+            self._wrong(line, "error", "none with on_error fail", line.row.error)
+
+    def _check_split(self, line: Line) -> None:
+        found = line.row.split
+        if found not in self._manifest.splits:
+            self._wrong(line, "split", " or ".join(sorted(self._manifest.splits)), shown(found))
+        elif self._splitter is not None and (rule := self._splitter.assign(line.path)) != found:
+            self._wrong(line, "split", f"{rule or 'no split'}, as the rule has it", found)
+
+    def _count(self, lines: list[Line]) -> None:
+        """Add up the rows of one recording, and compare them with what its frames and channels make of them."""
+        for line in lines:
+            row = line.row
+            held = self.held.setdefault(row.split, Held())
+            stream = Stream.of(row.frames, row.channels, self._encoding) if row.channels else _NO_STREAM
+            most_clipped = 0
+            expected: dict[str, object]
+            if row.error is None:
+                if not (row.channels and row.sample_rate):
+                    found = f"{row.channels:,} at {row.sample_rate:,} Hz"
+                    self._wrong(line, "channels", "some, at some sample rate", found)
+                mixed = row.channels if self._encoding.layout == "mono" else 1
+                most_clipped = mixed * stream.real_codes(0, stream.n_chunks)
+                dropped = row.frames - stream.whole_frames
+                first = held.add(row, stream)
+                expected = {"first_chunk": first, "chunks": stream.n_chunks, "dropped_frames": dropped}
+                if not row.channel:
+                    held.recordings += 1
+                    frames = held.frames_by_rate.get(row.sample_rate, 0) + row.frames
+                    held.frames_by_rate[row.sample_rate] = frames
+            else:
+                self._skipped += 1
+                streams = row.channels if self._encoding.layout == "split" else 1
+                first = held.lose(row, streams * stream.n_chunks)
+                expected = {"first_chunk": first, "chunks": 0, "dropped_frames": 0}
+                if not row.channels:  # its header could not be read
+                    expected |= {"sample_rate": 0, "frames": 0, "subtype": "", "notes": ()}
+            for name, value in expected.items():
+                if getattr(row, name) != value:
+                    self._wrong(line, name, shown(value), shown(getattr(row, name)))
+            if row.clipped > most_clipped:
+                self._wrong(line, "clipped", f"at most {most_clipped:,}", f"{row.clipped:,}")
+
+
+_NO_STREAM = Stream(frames=0, channels=1, block=1, codes_per_chunk=1, pads=False)
+
+
+def _path_fields(row: RecordingRow) -> dict[str, str]:
+    """The fields that name the recording, as `path_fields` would have them."""
+    return {"path": row.path} | ({} if row.path_hex is None else {"path_hex": row.path_hex})
+
+
+def shown(value: object) -> str:
+    """A field of a row as a finding shows it."""
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return "; ".join(map(printable, value)) or "none"
+    return f"{value:,}" if isinstance(value, int) else printable(str(value)) or "nothing"

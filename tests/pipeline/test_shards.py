@@ -151,7 +151,7 @@ def check_shards(tasks: list[ShardTask], chunks: bytes) -> list[ShardResult]:
         n_chunks = len(wanted) // task.encoding.chunk_bytes
         file = ShardSpec("train", task.index, n_chunks, task.encoding).header() + wanted
         assert content(task) == file
-        assert (result.split, result.index, result.failed, result.reused) == ("train", task.index, (), False)
+        assert result == ShardResult("train", task.index, result.record)
         assert result.record.chunks == n_chunks
         assert result.record.digest == xxhash.xxh3_128_hexdigest(file)
         assert result.record.bytes == (Path(os.fsdecode(task.folder)) / task.name).stat().st_size
@@ -338,7 +338,8 @@ def test_what_was_altered_is_built_again(built: Built, damage: Callable[[Path, P
     before = file.read_bytes(), record.read_bytes()
     damage(file, record)
     assert find_shard(task) is None
-    assert build_shard(task) == first
+    wanted = msgspec.structs.replace(first, rebuilt=record.exists())  # without a record, no shard was there
+    assert build_shard(task) == wanted
     assert (file.read_bytes(), record.read_bytes()) == before
 
 
@@ -346,7 +347,7 @@ def test_a_record_of_text_that_is_not_utf8_is_built_again(built: Built) -> None:
     project, task, first = built
     record = record_path(project.folder, task.name)
     record.write_bytes(record.read_bytes().replace(first.record.digest.encode(), b"\xff" * 32))
-    assert build_shard(task) == first
+    assert build_shard(task) == msgspec.structs.replace(first, rebuilt=True)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +396,7 @@ def test_another_version_builds_again(built: Built, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(shards, "versions", lambda: known | {"numpy": "0"})
     assert find_shard(task) is None
     again = build_shard(task)
-    assert not again.reused
+    assert (again.reused, again.rebuilt) == (False, True)
     assert again.record.digest == first.record.digest
 
 
@@ -546,7 +547,7 @@ def test_a_task_without_what_failed_finds_the_shard(project: Project) -> None:
     first = build_shard(task)
     assert build_shard(without(task, b"a.wav")) == ShardResult("train", 0, first.record, reused=True)
     # The whole task is not what was built: the recording may be back.
-    assert build_shard(task) == first
+    assert build_shard(task) == msgspec.structs.replace(first, rebuilt=True)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

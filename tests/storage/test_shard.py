@@ -192,15 +192,15 @@ def test_the_digest_is_of_the_uncompressed_file(tmp_path: Path, n_chunks: int) -
     written = write(raw, data)
     written_compressed = write(compressed, data, compression=FOUR_CHUNKS_A_FRAME)
     digest = xxhash.xxh3_128_hexdigest(raw.read_bytes())
-    assert written == Written(raw.stat().st_size, digest)
-    assert written_compressed == Written(compressed.stat().st_size, digest)
+    assert written == Written(raw.stat().st_size, digest, xxhash.xxh3_128_hexdigest(raw.read_bytes()))
+    assert written_compressed == Written(compressed.stat().st_size, digest, xxhash.xxh3_128_hexdigest(compressed.read_bytes()))
     assert digest_file(raw) == digest_file(compressed) == digest
 
 
 def test_the_digest_of_a_known_shard_stays(tmp_path: Path) -> None:
     # A change here is a change of the format: it needs a new version.
     written = write(tmp_path / "a.safetensors", bytes(range(36)))
-    assert written == Written(4132, "b4472c8f7a1fffdd8aa107d9f42cd6bd")
+    assert written == Written(4132, "b4472c8f7a1fffdd8aa107d9f42cd6bd", "b4472c8f7a1fffdd8aa107d9f42cd6bd")
 
 
 @pytest.mark.parametrize("compression", [None, FOUR_CHUNKS_A_FRAME], ids=["raw", "zstd"])
@@ -491,12 +491,14 @@ def test_the_digest_of_a_cut_shard_differs(tmp_path: Path, compressed: bytes) ->
     assert digest_file(cut) != digest_file(whole)
 
 
-def test_a_shard_is_known_by_its_header_not_by_its_name(tmp_path: Path, compressed: bytes) -> None:
-    raw, zst = tmp_path / "a.safetensors", tmp_path / "a.safetensors.zst"
+def test_a_shard_is_known_by_its_name_and_its_header(tmp_path: Path, compressed: bytes) -> None:
+    raw, zst = tmp_path / "a-00000.safetensors", tmp_path / "a-00000.safetensors.zst"
     write(raw, noise(60))
     zst.write_bytes(compressed)
     assert is_shard_file(raw)
     assert is_shard_file(zst)
+    raw.rename(tmp_path / "a.safetensors")
+    assert not is_shard_file(tmp_path / "a.safetensors")
 
 
 def foreign_safetensors() -> bytes:
@@ -508,16 +510,16 @@ def foreign_safetensors() -> bytes:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("a.safetensors", b""),
-        ("a.safetensors", b"short"),
-        ("a.safetensors", bytes(10_000)),
-        ("a.safetensors", foreign_safetensors()),
-        ("a.safetensors.zst", b""),
-        ("a.safetensors.zst", HEADER.header()),
-        ("a.safetensors.zst", frame_of(bytes(4096))),
-        ("a.safetensors.zst", frame_of(HEADER.header() + bytes(12))),
-        ("a.safetensors.zst", claiming(4096)),
-        ("a.safetensors.zst", claiming(100 * 10**9)),
+        ("a-00000.safetensors", b""),
+        ("a-00000.safetensors", b"short"),
+        ("a-00000.safetensors", bytes(10_000)),
+        ("a-00000.safetensors", foreign_safetensors()),
+        ("a-00000.safetensors.zst", b""),
+        ("a-00000.safetensors.zst", HEADER.header()),
+        ("a-00000.safetensors.zst", frame_of(bytes(4096))),
+        ("a-00000.safetensors.zst", frame_of(HEADER.header() + bytes(12))),
+        ("a-00000.safetensors.zst", claiming(4096)),
+        ("a-00000.safetensors.zst", claiming(100 * 10**9)),
     ],
 )
 def test_what_audiochunk_did_not_write_is_no_shard(tmp_path: Path, name: str, content: bytes) -> None:
@@ -527,14 +529,14 @@ def test_what_audiochunk_did_not_write_is_no_shard(tmp_path: Path, name: str, co
 
 
 def test_a_folder_and_a_missing_file_are_no_shards(tmp_path: Path) -> None:
-    (tmp_path / "a.safetensors").mkdir()
-    assert not is_shard_file(tmp_path / "a.safetensors")
-    assert not is_shard_file(tmp_path / "b.safetensors")
+    (tmp_path / "a-00000.safetensors").mkdir()
+    assert not is_shard_file(tmp_path / "a-00000.safetensors")
+    assert not is_shard_file(tmp_path / "b-00000.safetensors")
 
 
 def test_a_fifo_is_no_shard_whatever_comes_out_of_it(tmp_path: Path) -> None:
     # Nor is it waited for: with no writer at the other end, opening it would never return.
-    path = tmp_path / "a.safetensors"
+    path = tmp_path / "a-00000.safetensors"
     os.mkfifo(path)
     fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     try:
