@@ -46,7 +46,7 @@ def duration(seconds: Fraction | float) -> str:
 def percent(share: Fraction | float) -> str:
     """A share as a percentage of three digits.
 
-    >>> percent(0.02345), percent(1)
+    >>> percent(0.02346), percent(1)
     ('2.35 %', '100 %')
     """
     return f"{float(100 * share):.3g} %"
