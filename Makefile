@@ -33,8 +33,8 @@ fuzz: $(VENV)/.installed-fuzz ## Fuzz every parser for SECONDS=60 each
 		$(VENV)/bin/python tests/fuzz/run.py $$target $(SECONDS) || exit 1; \
 	done
 
-clean: ## Remove what was made here
-	rm -rf $(VENV) wavs shards .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+clean: ## Remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
 $(VENV)/.installed: pyproject.toml setup.cfg
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "audiochunk needs Python 3.11 or newer: make PYTHON=python3.12")'

@@ -72,6 +72,7 @@ def build(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
+    config: "BuildConfig | None" = None,
     split_file: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     executor: "Executor | None" = None,
@@ -87,6 +88,7 @@ def build(
         source: folder of recordings.
         out: folder of the dataset. A dataset of the same recordings and options that is there already is left alone,
             an interrupted build is gone on with.
+        config: all options at once, in the place of `options`.
         split_file: table of path or folder, tab, split.
         workers: processes to use; None means as many as this process may use CPUs. The bytes do not depend on it.
         executor: what runs the tasks instead; `workers` is then how many it has.
@@ -108,10 +110,12 @@ def build(
     from audiochunk.config import BuildConfig
     from audiochunk.pipeline import run
 
+    if config is not None and options:
+        raise ConfigError(f"config and {', '.join(options)}: give one or the other")
     return run.build(
         source,
         out,
-        BuildConfig.make(**options),
+        config or BuildConfig.make(**options),
         split_file=split_file,
         workers=workers,
         executor=executor,

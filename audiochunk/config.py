@@ -5,7 +5,7 @@ manifest as they are.
 """
 
 import re
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -69,6 +69,13 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tail: Tail = "drop"
 
     def __post_init__(self) -> None:
+        _require(self.bits, Bits, "bits")
+        _require(self.quantizer, Quantizer, "quantizer")
+        _require(self.byte_order, ByteOrder, "byte_order")
+        _require(self.layout, Layout, "layout")
+        _require(self.tail, Tail, "tail")
+        if not isinstance(self.chunk_bytes, int) or not isinstance(self.block, int | str | None):
+            raise ConfigError(f"chunk_bytes and block are whole numbers, not {self.chunk_bytes} and {self.block}")
         if self.quantizer == "mulaw" and self.bits == 24:
             raise ConfigError("quantizer mulaw takes 8, 12 or 16 bits, not 24")
         if self.byte_order == "big" and self.bits == 8:
@@ -86,7 +93,9 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 f" of {width} bytes; the nearest sizes that do: {near}"
             )
         if self.layout == "blocks":
-            if self.block is None or (self.block != "auto" and self.block < 1):
+            if self.block is None or (isinstance(self.block, str) and self.block != "auto"):
+                raise ConfigError(f"block must be at least 1 sample, or auto, not {self.block}")
+            if self.block != "auto" and self.block < 1:
                 raise ConfigError(f"block must be at least 1 sample, or auto, not {self.block}")
             if self.block != "auto" and self.block > MAX_BLOCK:
                 raise ConfigError(f"block must be at most {MAX_BLOCK} samples, not {self.block}")
@@ -142,6 +151,11 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return tuple(range(channels)) if self.layout == "split" else (None,)
 
 
+def _require(value: object, choices: Any, name: str) -> None:
+    if value not in get_args(choices):
+        raise ConfigError(f"{name} is one of {', '.join(map(str, get_args(choices)))}, not {value!r}")
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which recordings a dataset takes, and where it puts them.
 
@@ -164,6 +178,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     on_error: OnError = "fail"
 
     def __post_init__(self) -> None:
+        _require(self.on_error, OnError, "on_error")
         if not re.fullmatch(r"recording|folder(:[1-9]\d{0,3})?", self.group_by):
             raise ConfigError(f"group_by is recording, folder or folder:N with N from 1, not {self.group_by!r}")
         for text in (self.split or "", *self.include, *self.exclude):
@@ -236,6 +251,20 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             if frame > MAX_FRAME_BYTES:
                 raise ConfigError(f"a zstd frame of {frame:,} bytes; seekable ones have at most {MAX_FRAME_BYTES:,}")
 
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as plain values, which JSON can hold."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "BuildConfig":
+        """The configuration that `to_dict` gave.
+
+        Raises:
+            ConfigError: it is not one.
+        """
+        return _checked(cls, plain)
+
     @classmethod
     def make(cls, **options: Any) -> "BuildConfig":
         """A configuration from one flat set of options, named as on the command line.
@@ -253,6 +282,9 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         compression = Compression.parse(
             options.pop("compress", "none"), chunks_per_frame=options.pop("chunks_per_frame", None)
         )
+        for globs in ("include", "exclude"):
+            if isinstance(options.get(globs), str):
+                options[globs] = [options[globs]]
         if isinstance(options.get("shard_size"), str):
             options["shard_size"] = parse_size(options["shard_size"])
         encoding = {k: options.pop(k) for k in Encoding.__struct_fields__ if k in options}

@@ -28,9 +28,9 @@ import soundfile as sf
 
 import audiochunk
 from audiochunk.config import BuildConfig
-from audiochunk.errors import RecordingsError
+from audiochunk.errors import RecordingError, RecordingsError
 from audiochunk.pipeline.run import make_plan
-from audiochunk.signal.audio import probe
+from audiochunk.signal.audio import Recording, open_regular, probe
 from audiochunk.storage.manifest import RecordingRow, read_rows
 
 from .signal.wavs import (
@@ -1227,33 +1227,55 @@ def peak_mib(folder: Path, out: Path, *, workers: int = 1, shard_size: str = "32
     return max(map(int, run.stdout.split())) / unit
 
 
-def write_sparse(path: Path, size: int) -> None:
-    """RF64 with so many bytes of 16-bit silence, of which the disk holds none."""
-    head = wave(ds64(size, riff_size=size + 72), fmt(rate=48_000), data(b"", size=0xFFFFFFFF), magic=b"RF64")
+def write_sparse(path: Path, size: int, *, bits: int) -> None:
+    """RF64 with so many bytes of silence, of which the disk holds none."""
+    riff_size = size + 72
+    head = wave(ds64(size, riff_size=riff_size), fmt(bits=bits), data(b"", size=0xFFFFFFFF), magic=b"RF64")
     path.parent.mkdir()
     path.write_bytes(head)
     os.truncate(path, len(head) + size)
 
 
-@covers("one recording larger than many shards")
+@pytest.mark.parametrize(("magic", "size"), [(b"RIFF", 0xFFFFFFFF), (b"RIFF", 0x7FFFF000), (b"RF64", 0xFFFFFFFF)])
+def test_an_unfinished_header_of_a_stream_beyond_its_size_means_all_of_it(
+    tmp_path: Path, magic: bytes, size: int
+) -> None:
+    head = wave(fmt(), data(b"", size=size), magic=magic)
+    path = tmp_path / "a.wav"
+    path.write_bytes(head)
+    os.truncate(path, len(head) + 5 * 10**9)
+    info = probe(path)
+    assert (info.frames, info.notes) == (25 * 10**8, (UNFINISHED,))
+
+
 @covers("RF64 of 6 GB")
-def test_six_gigabytes_are_built_in_little_memory_over_many_shards(tmp_path: Path) -> None:
-    size = 6 * 10**9 + 2
-    write_sparse(tmp_path / "in" / "a.wav", size)
-    config = BuildConfig.make(shard_size="32MiB")
-    planned = make_plan(tmp_path / "in", config)
+@pytest.mark.parametrize("bits", [8, 16, 32])
+def test_six_gigabytes_are_planned_to_the_last_frame(tmp_path: Path, bits: int) -> None:
+    size = 6 * 10**9 + 4
+    write_sparse(tmp_path / "in" / "a.wav", size, bits=bits)
+    planned = make_plan(tmp_path / "in", BuildConfig.make(shard_size="32MiB"))
     info = planned.recordings[0].info
     assert info is not None
-    assert (info.frames, info.notes) == (size // 2, ())
-    assert planned.n_chunks == size // 2 // 2048
-    assert len(planned.shards) == -(-planned.n_chunks // 16_384) == 90
-    assert peak_mib(tmp_path / "in", tmp_path / "out", workers=2) < 200
+    assert (info.frames, info.notes) == (size * 8 // bits, ())
+    assert planned.n_chunks == info.frames // 2048
+    assert len(planned.shards) == -(-planned.n_chunks // 16_384)
+    with Recording(open_regular(tmp_path / "in" / "a.wav"), info, b"") as recording:
+        assert len(recording.read(info.frames - 10, 10).samples) == 10
+        with pytest.raises(RecordingError):
+            recording.read(info.frames - 10, 11)
+
+
+@covers("one recording larger than many shards")
+def test_a_gigabyte_is_built_in_little_memory_over_many_shards(tmp_path: Path) -> None:
+    size = 2**30 + 4098
+    write_sparse(tmp_path / "in" / "a.wav", size, bits=16)
+    assert peak_mib(tmp_path / "in", tmp_path / "out", workers=2, shard_size="4MiB") < 200
     with audiochunk.open(tmp_path / "out") as ds:
-        assert len(ds) == planned.n_chunks
-        assert len(ds.manifest.shards) == len(planned.shards)
+        assert len(ds) == size // 2 // 2048
+        assert len(ds.manifest.shards) == -(-len(ds) // 2048) == 129
         row = ds.recordings[0]
-        assert (row.frames, row.chunks, row.dropped_frames) == (size // 2, len(ds), size // 2 % 2048)
-        for number in (0, 16_383, 16_384, 2**20, len(ds) - 1):
+        assert (row.frames, row.chunks, row.dropped_frames) == (size // 2, len(ds), 1)
+        for number in (0, 2047, 2048, len(ds) // 2, len(ds) - 1):
             assert (ds[number] == 128).all()
 
 

@@ -1,5 +1,6 @@
 """The command line: parse, one library call, print. The only place that prints or exits."""
 
+import errno
 import importlib
 import signal
 import sys
@@ -9,22 +10,24 @@ from typing import Any
 import click
 
 from audiochunk._version import __version__
-from audiochunk.errors import AudiochunkError
+from audiochunk.errors import AudiochunkError, printable, reason
 
 _COMMANDS = {
     "build": "Build a dataset from a folder of recordings.",
     "inspect": "Tell what a dataset holds.",
     "verify": "Look for damage in a dataset, or compare it with its recordings.",
 }
-_GO_ON = "; the same command goes on from the finished shards"
 
 
 class Terminated(BaseException):
     """SIGTERM, as something that unwinds the stack."""
 
 
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise Terminated
+def _end(signum: int, frame: FrameType | None) -> None:
+    # Once is enough: another signal would hit the clearing up.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt if signum == signal.SIGINT else Terminated
 
 
 class _Commands(click.Group):
@@ -44,18 +47,26 @@ class _Commands(click.Group):
             formatter.write_dl(sorted(_COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        signal.signal(signal.SIGTERM, _terminate)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _end)
         try:
             return super().invoke(ctx)
         except AudiochunkError as error:
             click.echo(f"audiochunk: {error}", err=True)
             ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            click.echo(f"\naudiochunk: interrupted{_GO_ON}", err=True)
-            ctx.exit(130)
-        except Terminated:
-            click.echo(f"\naudiochunk: terminated{_GO_ON}", err=True)
-            ctx.exit(143)
+        except (KeyboardInterrupt, Terminated) as error:
+            word, code = ("interrupted", 130) if isinstance(error, KeyboardInterrupt) else ("terminated", 143)
+            goes_on = (
+                "; the same command goes on from the finished shards" if ctx.meta.get("audiochunk.goes_on") else ""
+            )
+            click.echo(f"audiochunk: {word}{goes_on}", err=True)
+            ctx.exit(code)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # click ends quietly where nobody reads on
+            where = f"{printable(error.filename)}: " if error.filename else ""
+            click.echo(f"audiochunk: {where}{reason(error)}", err=True)
+            ctx.exit(6)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

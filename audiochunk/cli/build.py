@@ -1,6 +1,7 @@
 """audiochunk build"""
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ def _block(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
 
 
 @click.command()
-@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="INPUT")
 @click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Folder of the dataset.")
 @click.option(
     "--bits", type=click.Choice(["8", "12", "16", "24"]), default="8", show_default=True, help="Bits of a code."
@@ -109,7 +110,7 @@ def _block(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
 def build(
     ctx: click.Context,
     /,
-    source: Path,
+    source: str,
     out: Path,
     *,
     bits: str,
@@ -132,11 +133,12 @@ def build(
     config = BuildConfig.make(bits=int(bits), **options)
 
     from audiochunk.cli.progress import Progress
-    from audiochunk.pipeline import run
+    from audiochunk.pipeline import prepare, run
 
     with Progress(quiet=quiet) as progress:
         if dry_run:
-            planned = run.make_plan(source, config, split_file=split_file, watcher=progress)
+            run.check_output(out, config, overwrite=overwrite)
+            planned = prepare.make_plan(source, config, split_file=split_file, watcher=progress)
         else:
             built = run.build(
                 source,
@@ -163,9 +165,10 @@ def _report(plan: "Plan", built: "Built | None") -> dict[str, Any]:
     from audiochunk.pipeline.plan import rows
     from audiochunk.tools.summary import describe_encoding, summarize
 
-    summary = summarize(rows(plan, failed=built.failed if built else None), splits=plan.names)
-    total = summary.total
     encoding = plan.config.encoding
+    found = rows(plan, failed=built.failed, clipped=built.clipped) if built else rows(plan)
+    summary = summarize(found, encoding=encoding, splits=plan.names)
+    total = summary.total
     raw_bytes = total.chunks * encoding.chunk_bytes
     report: dict[str, Any] = {
         "encoding": describe_encoding(encoding, summary.kinds),
@@ -204,6 +207,7 @@ def _report(plan: "Plan", built: "Built | None") -> dict[str, Any]:
         report |= {
             "up_to_date": built.up_to_date,
             "dataset_id": built.manifest.dataset_id,
+            "clipped": total.clipped,
             "bytes_on_disk": sum(shard.bytes for shard in built.manifest.shards),
             "reused_shards": built.reused,
             "rebuilt_shards": built.rebuilt,
@@ -212,7 +216,7 @@ def _report(plan: "Plan", built: "Built | None") -> dict[str, Any]:
     return report
 
 
-def _print(plan: "Plan", report: dict[str, Any], source: Path, out: Path) -> None:
+def _print(plan: "Plan", report: dict[str, Any], source: str, out: Path) -> None:
     from audiochunk.cli.text import count, duration, percent, size
 
     def line(label: str, text: str) -> None:
@@ -220,12 +224,13 @@ def _print(plan: "Plan", report: dict[str, Any], source: Path, out: Path) -> Non
 
     where = printable(str(out))
     if "seconds" not in report:
-        click.echo(f"would build {where} from {printable(str(source))}:")
+        click.echo(f"would build {where} from {printable(source)}:")
     elif report["up_to_date"]:
-        click.echo(f"{where} is up to date (contents not compared)")
+        click.echo(f"{where} is up to date (contents not compared; `audiochunk verify --against` does)")
     else:
         took = report["seconds"]
-        click.echo(f"built {where} in {duration(took)}, {size(int(report['bytes'] / took))}/s")
+        rate = "" if report["reused_shards"] else f", {size(int(report['bytes'] / took))}/s"
+        click.echo(f"built {where} in {duration(took)}{rate}")
     line("encoding", report["encoding"])
     line("recordings", f"{report['recordings']:,}, {duration(report['seconds_of_audio'])}")
     if report["too_short"]:
@@ -242,18 +247,20 @@ def _print(plan: "Plan", report: dict[str, Any], source: Path, out: Path) -> Non
     for name, split in report["splits"].items():
         got = f"{count(split['chunks'], 'chunk')} of {count(split['recordings'], 'recording')}"
         if split["asked"] is not None:
-            share = split["chunks"] / report["chunks"]
+            share = split["chunks"] / max(1, report["chunks"])
             got += f": {percent(share)} of chunks, {percent(split['asked'])} of groups asked for"
         line(name, got)
     line("tail loss", f"{percent(report['tail_loss'])} of frames, in incomplete last chunks")
     if report["tail_loss"] > _MUCH_LOSS:
         line("", "that is much: --tail pad keeps them, smaller --chunk-bytes lose fewer")
+    if report.get("clipped"):
+        line("clipped", f"{count(report['clipped'], 'sample')} lay beyond full scale")
     if len(report["kinds"]) > 1 or "seconds" not in report:
         _print_kinds(report["kinds"])
     _print_notes(report["notes"])
     _print_skipped(report["skipped"], where)
     if "seconds" in report:
-        click.echo(f"next: audiochunk inspect {where}")
+        click.echo(f"next: audiochunk inspect {shlex.quote(where)}")
 
 
 def _print_kinds(kinds: list[dict[str, Any]]) -> None:
@@ -292,4 +299,4 @@ def _print_skipped(skipped: list[dict[str, str]], where: str) -> None:
     for item in skipped[:_SHOWN]:
         click.echo(f"  {item['path']}: {item['reason']}")
     if len(skipped) > _SHOWN:
-        click.echo(f"  and {len(skipped) - _SHOWN:,} more: audiochunk inspect {where} --all")
+        click.echo(f"  and {len(skipped) - _SHOWN:,} more: audiochunk inspect {shlex.quote(where)} --all")

@@ -1,6 +1,7 @@
 """audiochunk inspect"""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 10  # refused recordings and kinds that are listed without --all
 _CODES = 16  # codes of a chunk that are shown
+_OUTLINED = 512  # chunks that the waveform of a recording is made of
 
 
 @click.command()
@@ -34,6 +36,8 @@ def inspect(
     """Tell what the dataset in the folder DIR holds."""
     if chunk is not None and recording is not None:
         raise ConfigError("--chunk and --recording: give one or the other")
+    if split is not None and chunk is None:
+        raise ConfigError("--split says which split --chunk counts in; give both")
     if chunk is not None:
         _show_chunk(folder, chunk, split, as_json=as_json)
     elif recording is not None:
@@ -96,12 +100,13 @@ def _show_dataset(folder: Path, *, show_all: bool, as_json: bool) -> None:
             f"{k['recordings']:,}",
             duration(k["seconds_of_audio"]),
             count(k["chunks"], "chunk"),
+            "" if k["aligned"] else "not aligned",
         )
         for k in shown
     ]
     click.echo("\n".join(table(kinds, right=(0, 1, 3, 4, 5))))
     if len(shown) < len(report["kinds"]):
-        click.echo(f"    and {len(report['kinds']) - len(shown)} more kinds")
+        click.echo(f"    and {len(report['kinds']) - len(shown)} more kinds: --all")
     _print_histogram(report["histogram"], report["bits"])
     _print_list("notes", [f"{n['path']}: {n['note']}" for n in report["notes"]], show_all=show_all)
     _print_list("skipped", [f"{s['path']}: {s['reason']}" for s in report["skipped"]], show_all=show_all)
@@ -112,8 +117,9 @@ def _print_histogram(histogram: dict[str, Any], bits: int) -> None:
 
     from audiochunk.tools.sketch import bars
 
+    most = f"{histogram['most_entropy']:.3g}"
     seen = "all" if histogram["chunks"] == histogram["of"] else f"{histogram['chunks']:,} of {histogram['of']:,}"
-    click.echo(f"  codes       {histogram['entropy']:.2f} bits of entropy a sample, of {bits} (from {seen} chunks)")
+    click.echo(f"  codes       {histogram['entropy']:.2f} bits of entropy a sample, of at most {most} ({seen} chunks)")
     click.echo(f"  0 |{bars(np.array(histogram['bins']))}| {2**bits - 1:,}")
 
 
@@ -134,7 +140,8 @@ def _report(folder: Path) -> dict[str, Any]:
     from audiochunk.tools.summary import describe_encoding, histogram, summarize
 
     manifest = Manifest.read(folder)
-    summary = summarize(read_rows(folder, manifest.recordings), splits=manifest.splits)
+    rows = read_rows(folder, manifest.recordings)
+    summary = summarize(rows, encoding=manifest.encoding, splits=manifest.splits)
     codes = histogram([ChunkDataset(folder, split) for split in sorted(manifest.splits)])
     total, encoding = summary.total, manifest.encoding
     return {
@@ -159,7 +166,7 @@ def _report(folder: Path) -> dict[str, Any]:
         "seconds_of_audio": float(total.seconds),
         "tail_loss": total.tail_loss,
         "clipped": total.clipped,
-        "clipped_share": total.clipped / max(1, total.chunks * encoding.codes_per_chunk),
+        "clipped_share": total.clipped / max(1, total.samples),
         "splits": {
             name: {
                 "chunks": split.chunks,
@@ -173,7 +180,7 @@ def _report(folder: Path) -> dict[str, Any]:
             {
                 "sample_rate": kind.sample_rate,
                 "channels": kind.channels,
-                "subtype": kind.subtype,
+                "subtype": printable(kind.subtype),
                 "recordings": totals.recordings,
                 "seconds_of_audio": float(totals.seconds),
                 "chunks": totals.chunks,
@@ -184,11 +191,12 @@ def _report(folder: Path) -> dict[str, Any]:
         "histogram": {
             "bins": codes.bins.tolist(),
             "entropy": round(codes.entropy, 6),
+            "most_entropy": round(codes.most, 6),
             "chunks": codes.chunks,
             "of": codes.of,
         },
-        "notes": [{"path": printable(path), "note": note} for path, note in summary.notes],
-        "skipped": [{"path": printable(path), "reason": reason} for path, reason in summary.refused],
+        "notes": [{"path": printable(path), "note": printable(note)} for path, note in summary.notes],
+        "skipped": [{"path": printable(path), "reason": printable(reason)} for path, reason in summary.refused],
     }
 
 
@@ -196,7 +204,7 @@ def _show_chunk(folder: Path, i: int, split: str | None, *, as_json: bool) -> No
     from audiochunk.cli.text import count
     from audiochunk.reader.dataset import ChunkDataset
     from audiochunk.storage.manifest import Manifest
-    from audiochunk.tools.summary import entropy
+    from audiochunk.tools.summary import entropy, most_entropy
 
     splits = Manifest.read(folder).splits
     ds = ChunkDataset(folder, split or (next(iter(splits)) if len(splits) == 1 else "train"))
@@ -228,7 +236,8 @@ def _show_chunk(folder: Path, i: int, split: str | None, *, as_json: bool) -> No
         f" at {where.sample_rate:,} Hz; {_channels(where.channels)}"
     )
     click.echo(
-        f"  {count(codes.size, 'code')}, {codes.min():,} to {codes.max():,}, {entropy(codes):.2f} bits of entropy each"
+        f"  {count(codes.size, 'code')}, {codes.min():,} to {codes.max():,}, {entropy(codes):.2f} bits of entropy each,"
+        f" of at most {most_entropy(ds.encoding.bits, codes.size):.3g}"
     )
     click.echo(f"  first codes: {' '.join(map(str, codes[:_CODES]))}{' …' if codes.size > _CODES else ''}")
     waves = wave if isinstance(wave, list) else list(wave.T)
@@ -242,11 +251,11 @@ def _channels(channels: tuple[int, ...]) -> str:
     return f"channel{'s' if len(channels) > 1 else ''} {', '.join(map(str, channels))}"
 
 
-def _print_wave(channel: str, samples: "npt.NDArray[np.float32]") -> None:
+def _print_wave(channel: str, samples: "npt.NDArray[np.float32]", part: str = "") -> None:
     from audiochunk.tools.sketch import waveform
 
     peak = float(abs(samples).max())
-    click.echo(f"  channel {channel}, peak {peak:.4f} of full scale:")
+    click.echo(f"  channel {channel}, peak {peak:.4f} of full scale{part}:")
     for text in waveform(samples):
         click.echo(f"  {text}")
 
@@ -259,7 +268,11 @@ def _show_recording(folder: Path, name: str, *, as_json: bool) -> None:
     from audiochunk.storage.manifest import Manifest, read_rows
 
     manifest = Manifest.read(folder)
-    found = [row for row in read_rows(folder, manifest.recordings) if name in (row.path, printable(row.path_bytes))]
+    found = [
+        row
+        for row in read_rows(folder, manifest.recordings)
+        if row.path_bytes == os.fsencode(name) or name in (row.path, printable(row.path_bytes))
+    ]
     if not found:
         raise ConfigError(f"there is no recording {printable(name)!r} in {printable(str(folder))}")
     if as_json:
@@ -270,13 +283,13 @@ def _show_recording(folder: Path, name: str, *, as_json: bool) -> None:
     if first.sample_rate:
         seconds = first.frames / first.sample_rate
         click.echo(
-            f"  {first.subtype}, {first.sample_rate:,} Hz, {count(first.channels, 'channel')},"
+            f"  {printable(first.subtype)}, {first.sample_rate:,} Hz, {count(first.channels, 'channel')},"
             f" {count(first.frames, 'frame')}, {duration(seconds)}, a file of {first.bytes:,} bytes"
         )
     for note in first.notes:
-        click.echo(f"  note: {note}")
+        click.echo(f"  note: {printable(note)}")
     if first.error is not None:
-        click.echo(f"  skipped: {first.error}")
+        click.echo(f"  skipped: {printable(first.error)}")
         return
     loss = first.dropped_frames / first.frames if first.frames else 0.0
     click.echo(f"  {count(first.dropped_frames, 'frame')} dropped at the end ({percent(loss)})")
@@ -292,13 +305,14 @@ def _show_recording(folder: Path, name: str, *, as_json: bool) -> None:
         )
         if row.clipped:
             click.echo(f"  {count(row.clipped, 'sample')} lay beyond full scale")
-        _print_wave(label, _outline(ds, row))
+        part = f", {_OUTLINED} of its chunks looked at" if row.chunks > _OUTLINED else ""
+        _print_wave(label, _outline(ds, row), part)
 
 
-def _outline(ds: "ChunkDataset", row: "RecordingRow", *, max_chunks: int = 512) -> "npt.NDArray[np.float32]":
+def _outline(ds: "ChunkDataset", row: "RecordingRow") -> "npt.NDArray[np.float32]":
     """Samples of at most so many chunks of a recording, evenly spread and in order, of all channels."""
     import numpy as np
 
-    numbers = np.unique(np.linspace(row.first_chunk, row.first_chunk + row.chunks - 1, max_chunks).astype(int))
+    numbers = np.unique(np.linspace(row.first_chunk, row.first_chunk + row.chunks - 1, _OUTLINED).astype(int))
     waves = (ds.waveform(int(number)) for number in numbers)
     return np.concatenate([np.concatenate(w) if isinstance(w, list) else w.reshape(-1) for w in waves])

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiochunk.pipeline.plan import Plan
-from audiochunk.pipeline.run import Watcher
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.shards import ShardResult
+from audiochunk.pipeline.watcher import Watcher
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -26,6 +26,7 @@ class Progress(Watcher):
         self._show = not quiet and sys.stderr.isatty()
         self._bar: tqdm[Any] | None = None
         self._chunk_bytes = 0
+        self._finished: set[tuple[str, int]] = set()
 
     def __enter__(self) -> "Progress":
         return self
@@ -43,6 +44,7 @@ class Progress(Watcher):
     def planned(self, plan: Plan) -> None:
         """Begin the bar of the shards."""
         self._end()
+        click.get_current_context().meta["audiochunk.goes_on"] = True
         self._chunk_bytes = plan.config.encoding.chunk_bytes
         if self._show:
             total = plan.n_chunks * self._chunk_bytes
@@ -50,8 +52,11 @@ class Progress(Watcher):
 
     def finished(self, result: ShardResult) -> None:
         """Count a shard's bytes."""
-        if self._bar is not None:
+        key = result.split, result.index
+        # A shard that is made again, because a recording failed elsewhere, has been counted.
+        if self._bar is not None and key not in self._finished:
             self._bar.update(result.record.chunks * self._chunk_bytes)
+        self._finished.add(key)
 
     def warn(self, sentence: str) -> None:
         """Say it."""

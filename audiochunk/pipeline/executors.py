@@ -1,8 +1,11 @@
 """Who runs the tasks: this process, or a pool of others. Which one never changes a byte."""
 
 import multiprocessing
+import multiprocessing.connection
+import multiprocessing.forkserver
 import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -35,20 +38,18 @@ class SerialExecutor(Executor):
 
 @contextmanager
 def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of so many processes on this machine, which are ended at once where the block is left by an exception.
-
-    Raises:
-        ConfigError: a script calls for workers while it is itself being imported by one.
-    """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise ConfigError(
-            "a worker process imported your script, and the script started a build: put the call to"
-            ' audiochunk.build() under `if __name__ == "__main__":`'
-        )
+    """A pool of so many processes on this machine, which are ended at once where the block is left by an exception."""
     # A server process that has no threads forks the workers, so that no lock is ever copied in a locked state.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["audiochunk.pipeline.shards"])
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupts)
+    # Ctrl-C reaches every process of the terminal; the parent alone decides what it means. The server and all that it
+    # forks inherit the mask, so that there is no moment at which a worker could be hit.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
     try:
         yield pool
     except BaseException:
@@ -58,17 +59,37 @@ def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown()
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches every process of the terminal; the parent alone decides what it means."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def refuse_to_run_in_a_worker() -> None:
+    """Tell a script that starts a build wherever it is imported what is wrong with that.
+
+    Raises:
+        ConfigError: this is a worker process, which is only just importing the script.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ConfigError(
+            "a worker process imported your script, and the script started a build: put the call to"
+            ' audiochunk.build() under `if __name__ == "__main__":`'
+        )
+
+
+def _begin_worker() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent does, even by SIGKILL: only one build may write into a folder."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:
     """End the workers now, whatever they are at: a task that is cut short leaves only a temporary file."""
-    processes = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
+    for process in list((pool._processes or {}).values()):
         process.terminate()
+    # Waited for, because what is left of a pool complains when the interpreter ends.
+    pool.shutdown(wait=True, cancel_futures=True)
 
 
 def run_tasks(

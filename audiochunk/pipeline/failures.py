@@ -5,10 +5,12 @@ from pathlib import Path
 
 import msgspec
 
+from audiochunk.config import Encoding
 from audiochunk.pipeline.scan import Scanned
+from audiochunk.pipeline.versions import versions
 from audiochunk.storage.files import write_whole
 
-_NAME = "failed.json"
+FAILURES = "failed.json"
 
 
 class _Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,36 +20,50 @@ class _Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
 
 
+class _Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    encoding: Encoding
+    versions: dict[str, str]
+    failures: list[_Failure]
+
+
 class Failures:
     """Reasons by path, kept in a build folder.
 
+    What an earlier build found is believed only where this one would find it too: with the same encoding (which decides
+    which frames are decoded), the same libraries, and files of the same size and time.
+
     Args:
-        folder: the build folder; what lies there of recordings that have changed since is forgotten.
+        folder: the build folder.
         recordings: of the scan.
+        encoding: of the chunks.
     """
 
-    def __init__(self, folder: Path, recordings: Sequence[Scanned]) -> None:
-        self._file = folder / _NAME
+    def __init__(self, folder: Path, recordings: Sequence[Scanned], encoding: Encoding) -> None:
+        self._file = folder / FAILURES
+        self._encoding = encoding
         self._recordings = {recording.path: recording for recording in recordings}
         self.reasons: dict[bytes, str] = {}
-        for failure in self._load():
-            path = bytes.fromhex(failure.path_hex)
+
+    def recall(self) -> None:
+        """Take over what an interrupted build has found."""
+        try:
+            saved = msgspec.json.decode(self._file.read_bytes(), type=_Saved)
+            by_path = {bytes.fromhex(failure.path_hex): failure for failure in saved.failures}
+        except (FileNotFoundError, ValueError):  # DecodeError is a ValueError, as is bad UTF-8
+            return
+        if saved.encoding != self._encoding or saved.versions != versions():
+            return
+        for path, failure in by_path.items():
             now = self._recordings.get(path)
             if now is not None and (now.bytes, now.mtime_ns) == (failure.bytes, failure.mtime_ns):
                 self.reasons[path] = failure.reason
-
-    def _load(self) -> list[_Failure]:
-        try:
-            return msgspec.json.decode(self._file.read_bytes(), type=list[_Failure])
-        except (FileNotFoundError, ValueError):  # DecodeError is a ValueError, as is bad UTF-8
-            return []
 
     def add(self, failed: Iterable[tuple[bytes, str]]) -> None:
         """Remember more, durably enough for a kill."""
         self.reasons.update(failed)
         failures = [
-            _Failure(path.hex(), now.bytes, now.mtime_ns, reason)
+            _Failure(path.hex(), self._recordings[path].bytes, self._recordings[path].mtime_ns, reason)
             for path, reason in sorted(self.reasons.items())
-            if (now := self._recordings.get(path)) is not None
         ]
-        write_whole(self._file, msgspec.json.encode(failures), fsync=False)
+        saved = _Saved(self._encoding, versions(), failures)
+        write_whole(self._file, msgspec.json.encode(saved), fsync=False)

@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 
 from audiochunk.config import BuildConfig
-from audiochunk.errors import DatasetError, OutputExistsError, printable
+from audiochunk.errors import DatasetError, OutputExistsError, printable, reason
+from audiochunk.pipeline import build_folder
 from audiochunk.pipeline.plan import Plan, rows
 from audiochunk.pipeline.shards import record_path
 from audiochunk.storage.files import TEMPORARY_SUFFIX, fsync_path
@@ -22,23 +23,20 @@ from audiochunk.storage.manifest import (
 from audiochunk.storage.shard import FORMAT, is_shard_file, is_shard_name
 
 _OVERWRITE = "choose another --out, or say --overwrite"
+_ELSEWHERE = "choose another --out"
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What an output folder holds.
+    """What an output folder holds that a build has to know of.
 
     Attributes:
         folder: the folder, absolute; it may not exist.
         manifest: of a finished dataset, or None.
-        unfinished: whether a build was begun and not sealed.
-        foreign: names of what no build in progress accounts for.
     """
 
     folder: Path
     manifest: Manifest | None
-    unfinished: bool
-    foreign: tuple[str, ...]
 
 
 def look(folder: Path, *, overwrite: bool) -> Output:
@@ -49,24 +47,31 @@ def look(folder: Path, *, overwrite: bool) -> Output:
         OSError: it could not be listed.
     """
     if folder.exists() and not folder.is_dir():
-        raise OutputExistsError(str(folder), "is a file, not a folder", "choose another --out")
+        raise OutputExistsError(str(folder), "is a file, not a folder", _ELSEWHERE)
     names = sorted(os.listdir(folder)) if folder.exists() else []
-    if MANIFEST in names:
-        return Output(folder, _manifest(folder, overwrite=overwrite), False, ())
+    work = folder / BUILD_FOLDER
     unfinished = BUILD_FOLDER in names
-    ours = {BUILD_FOLDER, RECORDINGS} if unfinished else set()
-    foreign = tuple(
+    if unfinished and not build_folder.is_ours(work):
+        raise OutputExistsError(str(work), "is not a build folder of audiochunk's", _ELSEWHERE)
+    if MANIFEST in names:
+        return Output(folder, _manifest(folder, overwrite=overwrite))
+    if RECORDINGS in names and not unfinished and not _is_table(folder / RECORDINGS):
+        raise OutputExistsError(str(folder), f"its {RECORDINGS} is not one of audiochunk's", _ELSEWHERE)
+    foreign = [
         name
         for name in names
-        if name not in ours
-        and not (unfinished and is_sealed(folder, name))
-        and not (unfinished and name.startswith(MANIFEST) and name.endswith(TEMPORARY_SUFFIX))
-    )
+        if not unfinished
+        or not (
+            name in (BUILD_FOLDER, RECORDINGS)
+            or is_sealed(folder, name)
+            or (name.startswith(MANIFEST) and name.endswith(TEMPORARY_SUFFIX))
+        )
+    ]
     if foreign and not overwrite:
         some = ", ".join(printable(name) for name in foreign[:3])
         more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         raise OutputExistsError(str(folder), f"is not empty and holds no dataset: {some}{more}", _OVERWRITE)
-    return Output(folder, None, unfinished, foreign)
+    return Output(folder, None)
 
 
 def _manifest(folder: Path, *, overwrite: bool) -> Manifest | None:
@@ -75,11 +80,36 @@ def _manifest(folder: Path, *, overwrite: bool) -> Manifest | None:
     except DatasetError as error:
         if not overwrite:
             raise OutputExistsError(str(folder), f"holds a damaged dataset ({error})", _OVERWRITE) from error
-        if f'"format": "{FORMAT}"'.encode() not in (folder / MANIFEST).read_bytes():
-            raise OutputExistsError(
-                str(folder), f"its {MANIFEST} is not one of audiochunk's", "choose another --out"
-            ) from error
+        says_so = f'"format": "{FORMAT}"'.encode() in (folder / MANIFEST).read_bytes()
+        # A loss of power may leave an empty manifest; the shards beside it are ours all the same.
+        if not says_so and not any(is_shard_file(folder / name) for name in os.listdir(folder)):
+            raise OutputExistsError(str(folder), f"its {MANIFEST} is not one of audiochunk's", _ELSEWHERE) from error
         return None
+
+
+def _is_table(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            msgspec.json.decode(file.readline(2**20), type=RecordingRow)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def check_shards(manifest: Manifest, folder: Path) -> None:
+    """Look whether the shards of a finished dataset are there, with their sizes.
+
+    Raises:
+        OutputExistsError: one is not.
+    """
+    for shard in manifest.shards:
+        try:
+            size = (folder / shard.name).stat().st_size
+            found = "" if size == shard.bytes else f"{size} bytes, {shard.bytes} expected"
+        except OSError as error:
+            found = reason(error)
+        if found:
+            raise OutputExistsError(str(folder), f"holds a damaged dataset ({shard.name}: {found})", _OVERWRITE)
 
 
 def check_options(manifest: Manifest, folder: Path, config: BuildConfig) -> None:
@@ -99,11 +129,13 @@ def check_options(manifest: Manifest, folder: Path, config: BuildConfig) -> None
 
 
 def _flat(config: BuildConfig) -> dict[str, object]:
-    parts = msgspec.to_builtins(config)
+    parts = config.to_dict()
     return {**parts["encoding"], **parts["options"], "compress": parts["compression"]}
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{value['codec']}:{value['level']} with {value['chunks_per_frame']} chunks a frame"
     return "none" if value in (None, [], ()) else str(value)
 
 
@@ -147,6 +179,20 @@ def failed_while_decoding(manifest: Manifest, folder: Path) -> dict[bytes, str]:
     }
 
 
+def clipped_in(manifest: Manifest, folder: Path, planned: Plan) -> dict[tuple[int, int | None], int]:
+    """Samples beyond full scale, by number of the recording in a plan of the same recordings, and channel.
+
+    Raises:
+        DatasetError: the recordings table is damaged.
+    """
+    numbers = {recording.path: number for number, recording in enumerate(planned.recordings)}
+    return {
+        (numbers[row.path_bytes], row.channel): row.clipped
+        for row in read_rows(folder, manifest.recordings)
+        if row.clipped
+    }
+
+
 def _key(row: RecordingRow) -> tuple[bytes, int | None]:
     return row.path_bytes, row.channel
 
@@ -155,12 +201,11 @@ def _header(row: RecordingRow) -> tuple[object, ...]:
     return row.split, row.bytes, row.sample_rate, row.channels, row.frames, row.subtype, row.notes
 
 
-def clear(output: Output, *, fsync: bool) -> None:
+def clear(folder: Path, *, fsync: bool) -> None:
     """Remove the dataset in a folder: its manifest first, durably, then what else audiochunk wrote there.
 
     The caller holds the folder's lock. Finished shards of an unfinished build stay.
     """
-    folder = output.folder
     manifest = folder / MANIFEST
     if manifest.exists():
         manifest.unlink()

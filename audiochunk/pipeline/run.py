@@ -1,9 +1,7 @@
 """Scan -> plan -> shards -> seal."""
 
 import errno
-import logging
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -11,27 +9,25 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
-from audiochunk.config import BuildConfig, Encoding
-from audiochunk.errors import ConfigError, InputError, MachineError, RecordingsError, printable, reason
-from audiochunk.pipeline import output
-from audiochunk.pipeline.executors import run_tasks, usable_cpus
-from audiochunk.pipeline.failures import Failures
-from audiochunk.pipeline.plan import Plan, ShardPlan, plan
-from audiochunk.pipeline.scan import Globs, Scanned, scan
-from audiochunk.pipeline.seal import seal
-from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, TaskPart, build_shard
-from audiochunk.pipeline.splits import (
-    Splitter,
-    check_split_name,
-    in_no_split,
-    make_splitter,
-    read_split_file,
-    table_name,
+from audiochunk.config import BuildConfig
+from audiochunk.errors import (
+    ConfigError,
+    InputError,
+    MachineError,
+    OutputExistsError,
+    RecordingsError,
+    printable,
+    reason,
 )
-from audiochunk.storage.files import clear_temporaries, locked
-from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, Manifest
+from audiochunk.pipeline import build_folder, output
+from audiochunk.pipeline.executors import refuse_to_run_in_a_worker, run_tasks, usable_cpus
+from audiochunk.pipeline.failures import Failures
+from audiochunk.pipeline.plan import Plan, ShardPlan
+from audiochunk.pipeline.prepare import make_plan
+from audiochunk.pipeline.seal import clipped_by_stream, seal
+from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, TaskPart, build_shard
+from audiochunk.pipeline.watcher import Watcher
+from audiochunk.storage.manifest import Manifest
 
 _GO_ON = "; the same command goes on from the finished shards"
 _ADVICE = {
@@ -43,25 +39,6 @@ _ADVICE = {
     errno.EROFS: "; choose another --out",
 }
 
-_log = logging.getLogger("audiochunk")
-
-
-class Watcher:
-    """Told of a build's progress; the methods of this class do nothing but log what is worth a warning."""
-
-    def scanned(self, recording: Scanned) -> None:
-        """A recording was found and looked at."""
-
-    def planned(self, plan: Plan) -> None:
-        """The plan is made; shards are built next."""
-
-    def finished(self, result: ShardResult) -> None:
-        """A shard is there."""
-
-    def warn(self, sentence: str) -> None:
-        """Something that the user should know, and that does not end the build."""
-        _log.warning("%s", sentence)
-
 
 @dataclass(frozen=True, slots=True)
 class Built:
@@ -71,6 +48,7 @@ class Built:
         manifest: of the dataset.
         plan: that it was built by.
         failed: reasons, by path, of recordings left out while decoding.
+        clipped: samples beyond full scale, by number of the recording and channel.
         reused: shards that were taken over from an interrupted build.
         rebuilt: shards of an interrupted build that were made anew, because they no longer fit or were damaged.
         up_to_date: whether the dataset was there already.
@@ -80,95 +58,11 @@ class Built:
     manifest: Manifest
     plan: Plan
     failed: dict[bytes, str]
+    clipped: dict[tuple[int, int | None], int]
     reused: int
     rebuilt: int
     up_to_date: bool
     seconds: float
-
-
-def make_plan(
-    source: str | os.PathLike[str],
-    config: BuildConfig,
-    *,
-    split_file: str | os.PathLike[str] | None = None,
-    watcher: Watcher | None = None,
-) -> Plan:
-    """Scan a folder and plan its dataset, without decoding anything.
-
-    Args:
-        source: folder of recordings.
-        config: of the dataset. With a `split_file`, its `options.split` is replaced.
-        split_file: table of path or folder, tab, split.
-        watcher: told of each recording.
-
-    Raises:
-        ConfigError: the options do not go together.
-        InputError: the folder cannot be read, holds no recordings, or none that makes a chunk.
-        RecordingsError: recordings that cannot be used, with `on_error="fail"`.
-    """
-    watcher = watcher or Watcher()
-    table = None
-    if split_file is not None:
-        if config.options.split is not None:
-            raise ConfigError("split and split_file: give one or the other")
-        table = read_split_file(Path(split_file))
-        options = msgspec.structs.replace(config.options, split=table_name(table))
-        config = msgspec.structs.replace(config, options=options)
-    splitter = make_splitter(config.options, table)
-    root = os.fsencode(source)
-    recordings: list[Scanned] = []
-    for recording in scan(root, Globs(config.options.include, config.options.exclude)):
-        recordings.append(recording)
-        watcher.scanned(recording)
-    if not recordings:
-        raise InputError(root, "no recordings here (no .wav, .flac, .aiff, … that is asked for)")
-    failures = [(r.path, r.error) for r in recordings if r.error is not None]
-    if failures and config.options.on_error == "fail":
-        raise RecordingsError(failures)
-    if len(failures) == len(recordings):
-        reasons = "; ".join(f"{printable(path)}: {reason}" for path, reason in failures[:3])
-        raise InputError(root, f"none of {len(failures):,} recordings can be used: {reasons}")
-    splits = _assign(recordings, splitter, config, root)
-    planned = plan(recordings, splits, asked=splitter.shares, config=config)
-    if not planned.n_chunks:
-        raise InputError(
-            root,
-            f"all recordings are too short for one chunk of {config.encoding.codes_per_chunk:,} samples;"
-            " --tail pad or a smaller --chunk-bytes would use them",
-        )
-    _warn_of_blocks(recordings, config.encoding, watcher)
-    for name in planned.names:
-        if not any(shard.split == name for shard in planned.shards):
-            watcher.warn(f"split {name} gets no chunks")
-    return planned
-
-
-def _assign(recordings: list[Scanned], splitter: Splitter, config: BuildConfig, root: bytes) -> list[str]:
-    assigned = [splitter.assign(recording.path) for recording in recordings]
-    nowhere = [r.path for r, split in zip(recordings, assigned, strict=True) if split is None]
-    if nowhere:
-        raise InputError(root, in_no_split(nowhere, config.options))
-    splits = [split for split in assigned if split is not None]
-    for name in sorted(set(splits)):
-        try:
-            check_split_name(name)
-        except ConfigError as error:
-            raise InputError(root, f"{error}") from error
-    return splits
-
-
-def _warn_of_blocks(recordings: list[Scanned], encoding: Encoding, watcher: Watcher) -> None:
-    if not isinstance(encoding.block, int):
-        return
-    for channels in sorted({r.info.channels for r in recordings if r.info is not None}):
-        if encoding.is_aligned(channels):
-            continue
-        aligned = encoding.aligned_block(channels)
-        advice = f"--block {aligned} does" if aligned else "no block does"
-        watcher.warn(
-            f"--block {encoding.block}: a chunk of {encoding.chunk_bytes} bytes does not hold whole blocks of"
-            f" all {channels} channels; {advice}"
-        )
 
 
 def build(
@@ -204,6 +98,7 @@ def build(
         MachineError: the folder cannot be written, is locked, or a worker died.
     """
     began = time.perf_counter()
+    refuse_to_run_in_a_worker()
     watcher = watcher or Watcher()
     workers = usable_cpus() if workers is None else workers
     if workers < 1:
@@ -217,27 +112,48 @@ def build(
     if found.manifest is not None and not overwrite:
         output.check_options(found.manifest, folder, planned.config)
         output.check_recordings(found.manifest, folder, planned)
+        output.check_shards(found.manifest, folder)
         failed = output.failed_while_decoding(found.manifest, folder)
+        clipped = output.clipped_in(found.manifest, folder, planned)
         with _machine_errors(folder):
-            _finish_seal(folder)
-        return Built(found.manifest, planned, failed, 0, 0, True, time.perf_counter() - began)
+            build_folder.finish(folder)
+        return Built(found.manifest, planned, failed, clipped, 0, 0, True, time.perf_counter() - began)
     watcher.planned(planned)
+    with _machine_errors(folder), build_folder.entered(folder, fsync=fsync) as work:
+        # Once more, now that nobody else can build here.
+        found = output.look(folder, overwrite=overwrite)
+        if found.manifest is not None and not overwrite:
+            raise OutputExistsError(str(folder), "another build has made a dataset here meanwhile", "build again")
+        if overwrite:
+            output.clear(folder, fsync=fsync)
+        failures = Failures(work, planned.recordings, config.encoding)
+        if config.options.on_error == "skip":
+            failures.recall()
+        run = _Run(os.path.abspath(os.fsencode(source)), os.fsencode(work), planned, failures)
+        if executor is None:
+            # No more processes than shards: a small build is done before a pool has started.
+            workers = min(workers, len(planned.shards))
+        run.shards(workers, executor, watcher)
+        run.refuse_nothing()
+        manifest = seal(planned, run.records, failures.reasons, folder=folder, fsync=fsync)
+    clipped = clipped_by_stream(planned, run.records, failures.reasons)
+    return Built(
+        manifest, planned, failures.reasons, clipped, run.reused, run.rebuilt, False, time.perf_counter() - began
+    )
+
+
+def check_output(out: str | os.PathLike[str], config: BuildConfig, *, overwrite: bool) -> None:
+    """Raise what `build` would at the sight of the output folder, before it has looked at the input.
+
+    Raises:
+        OutputExistsError: it holds something else.
+        MachineError: it cannot be read.
+    """
+    folder = Path(out).absolute()
     with _machine_errors(folder):
-        work = folder / BUILD_FOLDER
-        work.mkdir(parents=True, exist_ok=True)
-        with locked(work / "lock"):
-            clear_temporaries(work)
-            clear_temporaries(folder, prefix=MANIFEST)
-            if overwrite:
-                output.clear(found, fsync=fsync)
-            failures = Failures(work, planned.recordings)
-            run = _Run(os.path.abspath(os.fsencode(source)), os.fsencode(work), planned, failures)
-            if executor is None:
-                # No more processes than shards: a small build is done before a pool has started.
-                workers = min(workers, len(planned.shards))
-            run.shards(workers, executor, watcher)
-            manifest = seal(planned, run.records, failures.reasons, folder=folder, fsync=fsync)
-    return Built(manifest, planned, failures.reasons, run.reused, run.rebuilt, False, time.perf_counter() - began)
+        found = output.look(folder, overwrite=overwrite)
+    if found.manifest is not None and not overwrite and config.options.split is not None:
+        output.check_options(found.manifest, folder, config)
 
 
 @contextmanager
@@ -249,14 +165,6 @@ def _machine_errors(folder: Path) -> Iterator[None]:
         advice = _ADVICE.get(error.errno or 0, "")
         where = printable(error.filename) if error.filename else printable(str(folder))
         raise MachineError(f"{where}: {reason(error)}{advice}") from error
-
-
-def _finish_seal(folder: Path) -> None:
-    """Remove the build folder of a dataset whose build ended between its last two steps."""
-    work = folder / BUILD_FOLDER
-    if work.exists():
-        with locked(work / "lock"):
-            shutil.rmtree(work)
 
 
 class _Run:
@@ -281,6 +189,16 @@ class _Run:
                     failed.update(path for path, _ in result.failed)
                     watcher.finished(result)
             waiting = [shard for shard in self._plan.shards if self._is_outdated(shard, failed)]
+
+    def refuse_nothing(self) -> None:
+        """Make no dataset where every recording that had chunks failed.
+
+        Raises:
+            InputError: so it is.
+        """
+        if not any(record.chunks for record in self.records.values()):
+            some = "; ".join(f"{printable(path)}: {why}" for path, why in list(self._failures.reasons.items())[:3])
+            raise InputError(self._root, f"no recording could be decoded: {some}")
 
     def _take(self, result: ShardResult) -> None:
         if result.failed:

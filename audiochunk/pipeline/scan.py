@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 
@@ -33,28 +33,37 @@ class Scanned(msgspec.Struct, frozen=True):
 class Globs:
     """Which paths are wanted: those that match one of `include` (or there is none) and none of `exclude`.
 
-    `*` also matches "/". A glob without "/" is compared with the file's name, one with "/" with the whole path.
+    A glob is compared with the whole relative path, with the path of every folder on the way, and, where it has no "/",
+    with the file's name. Upper and lower case differ, and `*` also matches "/".
     """
 
     def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
-        self._include = [self._compile(glob) for glob in include]
-        self._exclude = [self._compile(glob) for glob in exclude]
-
-    @staticmethod
-    def _compile(glob: str) -> tuple[bool, re.Pattern[str]]:
-        return "/" in glob, re.compile(translate(glob))
+        self._include = {glob: _compile(glob) for glob in include}
+        self._exclude = {glob: _compile(glob) for glob in exclude}
+        #: Globs that have matched nothing yet.
+        self.unused = {*include, *exclude}
 
     def want(self, path: bytes) -> bool:
         """Whether a recording is wanted, by its relative path; a folder (with "/" at the end) is unless excluded."""
-        if _matches(self._exclude, path):
+        if self._any(self._exclude, path):
             return False
-        return not self._include or path.endswith(b"/") or _matches(self._include, path)
+        return not self._include or path.endswith(b"/") or self._any(self._include, path)
+
+    def _any(self, globs: Mapping[str, re.Pattern[str]], path: bytes) -> bool:
+        found = {glob for glob, pattern in globs.items() if _matches(glob, pattern, os.fsdecode(path).rstrip("/"))}
+        self.unused -= found
+        return bool(found)
 
 
-def _matches(globs: Iterable[tuple[bool, re.Pattern[str]]], path: bytes) -> bool:
-    whole = os.fsdecode(path)
-    name = whole.rstrip("/").rpartition("/")[2]
-    return any(glob.match(whole if on_path else name) for on_path, glob in globs)
+def _compile(glob: str) -> re.Pattern[str]:
+    return re.compile(translate(glob.rstrip("/")))
+
+
+def _matches(glob: str, pattern: re.Pattern[str], path: str) -> bool:
+    parts = path.split("/")
+    if "/" not in glob and pattern.match(parts[-1]):
+        return True
+    return any(pattern.match("/".join(parts[:n])) for n in range(1, len(parts) + 1))
 
 
 @dataclass(frozen=True, slots=True)

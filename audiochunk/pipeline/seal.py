@@ -1,13 +1,13 @@
 """The last step of a build: make everything durable, then write the manifest, whose presence makes the dataset."""
 
 import os
-import shutil
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
 import xxhash
 
+from audiochunk.pipeline import build_folder
 from audiochunk.pipeline.output import is_sealed
 from audiochunk.pipeline.plan import Plan, rows
 from audiochunk.pipeline.shards import ShardRecord
@@ -59,13 +59,15 @@ def seal(
         )
         for shard in plan.shards
     )
-    table = tuple(rows(plan, failed=failed, clipped=_clipped(plan, records, failed)))
+    table = tuple(rows(plan, failed=failed, clipped=clipped_by_stream(plan, records, failed)))
     recordings = _write_recordings(table, build / RECORDINGS)
-    moving = [name for name in (*(shard.name for shard in shards), RECORDINGS) if (build / name).exists()]
+    names = [*(shard.name for shard in shards), RECORDINGS]
+    # What an interrupted seal has moved into place already may not have been made durable by it.
+    moving = {name for name in names if (build / name).exists()}
     if fsync:
-        for name in moving:
-            fsync_path(build / name)
-    for name in moving:
+        for name in names:
+            fsync_path((build if name in moving else folder) / name)
+    for name in filter(moving.__contains__, names):
         (build / name).replace(folder / name)
     _remove_stale(folder, {shard.name for shard in shards})
     if fsync:
@@ -83,11 +85,11 @@ def seal(
     write_whole(folder / MANIFEST, manifest.encode(), fsync=fsync)
     if fsync:
         fsync_path(folder)
-    shutil.rmtree(build)
+    build_folder.remove(build)
     return manifest
 
 
-def _clipped(
+def clipped_by_stream(
     plan: Plan, records: Mapping[tuple[str, int], ShardRecord], failed: Mapping[bytes, str]
 ) -> dict[tuple[int, int | None], int]:
     """Samples beyond full scale by recording and channel, summed over the parts in all shards."""

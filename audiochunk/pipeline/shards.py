@@ -7,20 +7,20 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import soundfile
 import xxhash
-import zstandard
 
-from audiochunk._version import __version__
 from audiochunk.config import Compression, Encoding
 from audiochunk.errors import DatasetError, RecordingError
+from audiochunk.pipeline.versions import versions
 from audiochunk.signal.audio import AudioInfo, Mask, Recording, open_regular
 from audiochunk.signal.chunking import Span, Stream
 from audiochunk.signal.encode import arrange
 from audiochunk.signal.packing import pack
-from audiochunk.signal.quantize import quantize, silence
+from audiochunk.signal.quantize import code_dtype, quantize, silence
 from audiochunk.storage.files import temporary, write_whole
 from audiochunk.storage.shard import ShardSpec, ShardWriter, digest_file, digest_stored, shard_name
+
+_PADDED_AT_ONCE = 2**16  # codes
 
 
 class TaskPart(msgspec.Struct, frozen=True):
@@ -118,16 +118,6 @@ class ShardResult(msgspec.Struct, frozen=True):
     failed: tuple[tuple[bytes, str], ...] = ()
     reused: bool = False
     rebuilt: bool = False
-
-
-def versions() -> dict[str, str]:
-    """Versions of what makes the bytes of shards."""
-    return {
-        "audiochunk": __version__,
-        "libsndfile": soundfile.__libsndfile_version__,
-        "numpy": np.__version__,
-        "zstd": ".".join(map(str, zstandard.ZSTD_VERSION)),
-    }
 
 
 def build_shard(task: ShardTask) -> ShardResult:
@@ -228,9 +218,9 @@ def encode_part(task: ShardTask, part: TaskPart) -> Generator[tuple[memoryview, 
             codes = quantize(samples, bits=encoding.bits, quantizer=encoding.quantizer)
             yield pack(codes, encoding).data, _count(decoded.clipped, span, part, encoding)
         padding = part.chunks * stream.codes_per_chunk - stream.real_codes(part.first, part.chunks)
-        if padding:
-            codes = np.full(padding, silence(bits=encoding.bits), np.uint32)
-            yield pack(codes, encoding).data, 0
+        silent = np.full(min(padding, _PADDED_AT_ONCE), silence(bits=encoding.bits), code_dtype(encoding.bits))
+        for start in range(0, padding, _PADDED_AT_ONCE):
+            yield pack(silent[: padding - start], encoding).data, 0
         _check_unchanged(fd, part)
 
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -63,7 +63,7 @@ def parse_shares(spec: str) -> dict[str, Fraction]:
     """
     shares: dict[str, Fraction] = {}
     for item in spec.split(","):
-        name, _, share = item.partition("=")
+        name, _, share = (part.strip() for part in item.partition("="))
         if not re.fullmatch(r"\d{1,15}(\.\d{1,15})?|\.\d{1,15}", share, re.ASCII):
             raise ConfigError(
                 f"split is a list like train=0.98,val=0.02, or the word folders; {item!r} is no such item"
@@ -76,6 +76,11 @@ def parse_shares(spec: str) -> dict[str, Fraction]:
     if not total:
         raise ConfigError("the shares of the splits add up to 0")
     return {name: share / total for name, share in shares.items()}
+
+
+def sum_of_shares(spec: str) -> Fraction:
+    """The sum of the shares in a text that `parse_shares` takes; below 1, it may not be what was meant."""
+    return sum((Fraction(item.partition("=")[2].strip()) for item in spec.split(",")), Fraction(0))
 
 
 def check_split_name(name: str) -> None:
@@ -143,15 +148,15 @@ def read_split_file(file: Path) -> dict[bytes, str]:
         InputError: the file cannot be read, or a line is not of that form.
     """
     try:
-        lines = file.read_bytes().splitlines()
+        lines = file.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
     except OSError as error:
         raise InputError(str(file), reason(error)) from error
     table: dict[bytes, str] = {}
     for number, line in enumerate(lines, 1):
-        if not line.strip() or line.startswith(b"#"):
-            continue
         path, tab, split = line.rpartition(b"\t")
-        path = path.rstrip(b"/")
+        if not line.strip() or (line.startswith(b"#") and not tab):
+            continue
+        path = path.removeprefix(b"./").rstrip(b"/") or path
         name = os.fsdecode(split.strip())
         if not tab or not path or path in table:
             what = "path given twice" if tab and path else "expected a path, a tab and the name of a split"
@@ -162,6 +167,17 @@ def read_split_file(file: Path) -> dict[bytes, str]:
             raise InputError(str(file), f"line {number}: {error}") from error
         table[path] = name
     return table
+
+
+def unused_entries(table: dict[bytes, str], paths: Iterable[bytes]) -> list[bytes]:
+    """Entries of a split table that no recording is found by; "." needs none."""
+    unused = set(table) - {b"."}
+    for path in paths:
+        at = path
+        while at and at not in table:
+            at = at.rpartition(b"/")[0]
+        unused.discard(at)
+    return sorted(unused)
 
 
 def table_name(table: dict[bytes, str]) -> str:

@@ -5,14 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from audiochunk.config import Encoding
-from audiochunk.errors import ConfigError, DatasetError
+from audiochunk.errors import ConfigError, DatasetError, printable
 from audiochunk.reader.shards import Chunks, ShardArray
 from audiochunk.signal.chunking import Stream
 from audiochunk.signal.interleave import deinterleave
@@ -100,12 +99,7 @@ class ChunkDataset(Sequence[Chunks]):
     def __enter__(self) -> "ChunkDataset":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -156,7 +150,22 @@ class ChunkDataset(Sequence[Chunks]):
     def recordings(self) -> tuple[RecordingRow, ...]:
         """Rows of the recordings table for this split, in path order, refused recordings included."""
         rows = read_rows(self._folder, self.manifest.recordings)
-        return tuple(row for row in rows if row.split == self._split)
+        found = tuple(row for row in rows if row.split == self._split)
+        self._check(found)
+        return found
+
+    def _check(self, rows: tuple[RecordingRow, ...]) -> None:
+        """Compare where rows say their chunks are with what follows from their frames."""
+        chunks = 0
+        for row in rows:
+            expected = self._stream(row).n_chunks if row.error is None else 0
+            if (row.first_chunk, row.chunks) != (chunks, expected):
+                what = f"{printable(row.path)}: chunks {row.first_chunk} + {row.chunks}, expected {chunks} + {expected}"
+                raise DatasetError(self._folder / self.manifest.recordings.name, what)
+            chunks += row.chunks
+        if chunks != len(self._array):
+            what = f"{chunks} chunks of split {self._split}; the manifest says {len(self._array)}"
+            raise DatasetError(self._folder / self.manifest.recordings.name, what)
 
     def __len__(self) -> int:
         return len(self._range)
@@ -217,13 +226,15 @@ class ChunkDataset(Sequence[Chunks]):
         given = np.asarray(indices)
         if given.dtype == bool and given.shape == (len(self),):
             given = np.flatnonzero(given)
+        if given.dtype == bool and given.ndim == 1 and given.size:
+            raise IndexError(f"a mask of {given.size} for {len(self)} chunks")
         if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
             raise IndexError(f"chunks are taken by 1-D integers, not {given.ndim}-D {given.dtype}")
-        numbers = given.astype(np.int64)
-        numbers[numbers < 0] += len(self)
-        wrong = (numbers < 0) | (numbers >= len(self))
+        wrong = (given < -len(self)) | (given >= len(self))
         if wrong.any():
             raise IndexError(f"chunk {given[wrong][0]} of {len(self)}")
+        numbers = given.astype(np.int64)
+        numbers[numbers < 0] += len(self)
         return self._range.start + numbers * self._range.step
 
     @cached_property

@@ -1,1 +1,1 @@
-"""From the samples of a recording to the bytes of chunks, each step with its inverse. Only wav and audio open files."""
+"""From recordings to the bytes of chunks, each step with its inverse. riff, wav, sndfile and audio read files."""

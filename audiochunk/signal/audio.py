@@ -5,12 +5,12 @@ that every bit depth has the same full scale. Integers never become floats on th
 by `audiochunk.signal.wav`, all else by `audiochunk.signal.sndfile`.
 """
 
+import codecs
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from audiochunk.errors import RecordingError, raise_if_out_of_files, reason
 from audiochunk.signal import sndfile, wav
 from audiochunk.signal.quantize import Samples
-from audiochunk.signal.riff import WavHeader, parse_header
+from audiochunk.signal.riff import UNFINISHED, WavHeader, parse_header
 from audiochunk.signal.sndfile import SndfileReader
 
 Mask = npt.NDArray[np.bool_]
@@ -137,6 +137,8 @@ def probe_fd(fd: int, path: bytes) -> AudioInfo:
 def _subtype(form: wav.WavForm) -> str:
     if form.kind == "float":
         return "FLOAT" if form.width == 4 else "DOUBLE"
+    if form.kind != "int":
+        return {"alaw": "ALAW", "mulaw": "ULAW"}[form.kind]
     return "PCM_U8" if form.width == 1 else f"PCM_{8 * form.width}"
 
 
@@ -147,23 +149,45 @@ def _refuse_what_is_no_audio(fd: int, path: bytes, size: int) -> None:
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
         raise RecordingError(path, "this is a Git LFS pointer, not the recording: run `git lfs pull`")
     # A magic number is followed by binary sizes in every audio format, so that what is all printable is none.
-    if head.isascii() and all(c.isprintable() or c.isspace() for c in head.decode()):
-        raise RecordingError(path, f"this is text, not audio: it begins {head[:24].decode()!r}")
+    text = _as_text(head)
+    if text and all(c.isprintable() or c.isspace() for c in text):
+        raise RecordingError(path, f"this is text, not audio: it begins {text[:24]!r}")
+
+
+def _as_text(head: bytes) -> str:
+    """The first bytes of a file as text, or "" where they are none in UTF-8 or, after a byte order mark, UTF-16."""
+    codec = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        # Incrementally, because a character may be cut at the end.
+        return codecs.getincrementaldecoder(codec)().decode(head)
+    except UnicodeDecodeError:
+        return ""
 
 
 def _probe_sndfile(fd: int, path: bytes, header: WavHeader | None) -> AudioInfo:
-    with sndfile.open_fd(fd) as file:
+    try:
+        file = sndfile.open_fd(fd)
+    except RuntimeError as error:
+        if header is None:
+            raise
+        raise RecordingError(path, f"unsupported codec: format tag 0x{header.tag:04x}") from error
+    with file:
         subtype = sndfile.SUBTYPES.get(file.subtype)
         if subtype is None:
             raise RecordingError(path, f"unsupported codec: {file.subtype_info or file.subtype}")
         frames, notes = file.frames, []
-        # libsndfile gives 2**63 - 1 where the stream does not say.
-        is_counted = not file.seekable() or not 0 <= frames < 2**62
+        is_counted = not sndfile.knows_its_length(file)
         if is_counted:
             frames = sndfile.count_frames(fd)
             notes.append("length counted by decoding")
+        if header is not None and header.note == UNFINISHED and not frames:
+            raise RecordingError(
+                path, f"unfinished header: {file.subtype_info} is not read without the size of its data"
+            )
         if header is not None and header.note:
             notes.append(header.note)
+        if header is None and sndfile.is_truncated(file):
+            notes.append("truncated: header promises more audio than is there")
         if subtype.lossy:
             notes.append(f"lossy: {file.subtype}")
         return AudioInfo(
@@ -193,12 +217,7 @@ class Recording:
     def __enter__(self) -> "Recording":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._sndfile is not None:
             self._sndfile.close()
         os.close(self._fd)
@@ -215,6 +234,10 @@ class Recording:
         Raises:
             RecordingError: they cannot be decoded, or are not there.
         """
+        if not 0 <= start <= start + frames <= self._info.frames:
+            raise RecordingError(
+                self._path, f"frames {start} to {start + frames} asked for; there are {self._info.frames}"
+            )
         with _as_recording_error(self._path):
             form = self._info.form
             if form is None:

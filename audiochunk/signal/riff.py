@@ -10,13 +10,15 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from audiochunk.signal.wav import WavError, WavForm
+from audiochunk.signal.wav import Kind, WavError, WavForm
 
 HEAD_BYTES = 4096  # read at once; nearly every header ends within
 MAX_SAMPLE_RATE = 2**31 - 1  # libsndfile's
 MAX_PARTS = 10_000  # RIFF chunks that are looked at: a file of nothing but small ones is no recording
 
 PCM, FLOAT, ALAW, MULAW, EXTENSIBLE = 0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE
+UNFINISHED = "unfinished header: read to the end of the file"
+_KINDS: dict[int, Kind] = {PCM: "int", FLOAT: "float", ALAW: "alaw", MULAW: "mulaw"}
 # The rest of the GUIDs whose first number is a format tag: KSDATAFORMAT_SUBTYPE_*, and those of Ambisonic B-format.
 _GUID_RESTS = (
     (0x0000, 0x0010, bytes.fromhex("800000aa00389b71")),
@@ -47,14 +49,16 @@ class WavHeader:
     """What the header of a WAV file says, put right where it lies.
 
     Attributes:
+        tag: the format tag.
         form: how the samples lie, or None where a codec has to decode them.
         valid_bits: bits of a sample that are used, at most the container's; 0 for codecs.
         sample_rate: in Hz.
         channels: at least 1.
-        frames: that are there; 0 for codecs but A-law and mu-law.
+        frames: that are there; 0 for codecs.
         note: what was put right, or "".
     """
 
+    tag: int
     form: WavForm | None
     valid_bits: int
     sample_rate: int
@@ -140,9 +144,14 @@ def _next(read_at: _ReadAt, position: int, length: int) -> int:
     end = position + 8 + length
     if length % 2 == 0:
         return end
-    if read_at(end, 4) in _COMMON_IDS and read_at(end + 1, 4) not in _COMMON_IDS:
-        return end
-    return end + 1
+    following = read_at(end, 5)
+    is_padded = following[1:] in _COMMON_IDS or following[:1] in (b"", b"\0")
+    return end if not is_padded and _is_id(following[:4]) else end + 1
+
+
+def _is_id(name: bytes) -> bool:
+    """Whether four bytes may name a RIFF chunk: they are ASCII that can be printed."""
+    return len(name) == 4 and all(0x20 <= byte < 0x7F for byte in name)
 
 
 def _data_bytes(read_at: _ReadAt, data: int, claimed: int, size: int, order: str) -> tuple[int, int | None]:
@@ -152,9 +161,9 @@ def _data_bytes(read_at: _ReadAt, data: int, claimed: int, size: int, order: str
         if there == 0 or _are_riff_chunks(read_at, data, size, order):
             return 0, 0
         return there, None
-    if claimed > there:
-        return there, None if _is_placeholder(claimed) else claimed
-    return claimed, claimed
+    if _is_placeholder(claimed) and claimed != there and not _are_riff_chunks(read_at, data + claimed, size, order):
+        return there, None
+    return min(claimed, there), claimed
 
 
 def _is_placeholder(claimed: int) -> bool:
@@ -168,7 +177,7 @@ def _are_riff_chunks(read_at: _ReadAt, position: int, size: int, order: str) -> 
         if position + 8 > size:
             break
         header = read_at(position, 8)
-        if not header[:4].isascii() or not header[:4].decode().isprintable():
+        if not _is_id(header[:4]):
             return False
         position = _next(read_at, position, struct.unpack(f"{order}I", header[4:])[0])
     return position in (size, size + 1)
@@ -204,17 +213,20 @@ class _Format:
         return cls(tag, channels, rate, align, bits, valid)
 
     def header(self, data: int, there: int, promised: int | None, *, big_endian: bool) -> WavHeader:
-        if self.tag not in (PCM, FLOAT):
-            stride = self.channels if self.tag in (ALAW, MULAW) else 0
-            return WavHeader(None, 0, self.sample_rate, self.channels, *_frames(there, promised, stride))
-        width = self._container_bytes()
-        valid = self.valid_bits if 0 < self.valid_bits <= 8 * width else 8 * width
+        kind = _KINDS.get(self.tag)
+        if kind is None:
+            return WavHeader(self.tag, None, 0, self.sample_rate, self.channels, 0, _note(there, promised, "bytes"))
+        width = 1 if self.tag in (ALAW, MULAW) else self._container_bytes()
+        stride = width * self.channels
+        frames = there // stride
         return WavHeader(
-            WavForm("int" if self.tag == PCM else "float", width, big_endian, data),
-            valid,
-            self.sample_rate,
-            self.channels,
-            *_frames(there, promised, width * self.channels),
+            tag=self.tag,
+            form=WavForm(kind, width, big_endian, data),
+            valid_bits=self.valid_bits if 0 < self.valid_bits <= 8 * width else 8 * width,
+            sample_rate=self.sample_rate,
+            channels=self.channels,
+            frames=frames,
+            note=_note(frames, None if promised is None else promised // stride, "frames"),
         )
 
     def _container_bytes(self) -> int:
@@ -229,13 +241,10 @@ class _Format:
         return width
 
 
-def _frames(there: int, promised: int | None, stride: int) -> tuple[int, str]:
-    """(whole frames that are there, a note where they are not what the header says)."""
-    if stride == 0:
-        return 0, ""
-    frames = there // stride
+def _note(there: int, promised: int | None, unit: str) -> str:
+    """What is to be said where a header promises another number of frames, or of bytes of a codec, than is there."""
     if promised is None:
-        return frames, "unfinished header: read to the end of the file"
-    if promised // stride > frames:
-        return frames, f"truncated: header promises {promised // stride} frames, {frames} are there"
-    return frames, ""
+        return UNFINISHED
+    if promised > there:
+        return f"truncated: header promises {promised} {unit}, {there} are there"
+    return ""

@@ -51,13 +51,8 @@ SUBTYPES = {
 }
 
 
-def open_fd(fd: int, *, seekable: bool = True) -> "soundfile.SoundFile":
+def open_fd(fd: int) -> "soundfile.SoundFile":
     """libsndfile's reader at the first frame of an open file, which it does not close.
-
-    Args:
-        fd: the file.
-        seekable: False has it run forwards only. Else python-soundfile seeks after every read, which the end of a
-            stream of unknown length and decoders that carry state do not survive.
 
     Raises:
         soundfile.LibsndfileError: it is no audio that libsndfile knows.
@@ -66,9 +61,20 @@ def open_fd(fd: int, *, seekable: bool = True) -> "soundfile.SoundFile":
 
     os.lseek(fd, 0, os.SEEK_SET)
     file = soundfile.SoundFile(fd, closefd=False)
-    if not seekable:
-        file.seekable = lambda: False
+    # After every read of what it can seek in, python-soundfile seeks to where it is. At the end of a stream that
+    # promised more this fails, and decoders that carry state may lose it.
+    file.seekable = lambda: False
     return file
+
+
+def knows_its_length(file: "soundfile.SoundFile") -> bool:
+    """Whether a stream says how many frames it has. libsndfile gives 2**63 - 1 where it does not."""
+    return bool(type(file).seekable(file)) and 0 <= file.frames < 2**62
+
+
+def is_truncated(file: "soundfile.SoundFile") -> bool:
+    """Whether libsndfile found less audio than the header promises, as the log of its header parser says."""
+    return "(should be " in file.extra_info
 
 
 def count_frames(fd: int) -> int:
@@ -78,7 +84,7 @@ def count_frames(fd: int) -> int:
         soundfile.LibsndfileError: they could not be decoded.
     """
     frames = 0
-    with open_fd(fd, seekable=False) as file:
+    with open_fd(fd) as file:
         buffer = np.empty((_DISCARD_FRAMES, file.channels), np.int16)
         while n := len(file.read(out=buffer)):
             frames += n
@@ -96,7 +102,7 @@ class SndfileReader:
 
     def __init__(self, fd: int, *, seekable: bool) -> None:
         self._fd, self._seekable = fd, seekable
-        self._file = open_fd(fd, seekable=seekable)
+        self._file = open_fd(fd)
         self._position = 0
 
     def read(self, start: int, frames: int) -> npt.NDArray[Any]:
@@ -123,7 +129,7 @@ class SndfileReader:
         else:
             if start < self._position:
                 self._file.close()
-                self._file, self._position = open_fd(self._fd, seekable=False), 0
+                self._file, self._position = open_fd(self._fd), 0
             for at in range(self._position, start, _DISCARD_FRAMES):
                 self._file.read(min(_DISCARD_FRAMES, start - at), dtype="int16")
         self._position = start

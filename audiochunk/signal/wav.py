@@ -5,6 +5,7 @@ over the bytes.
 """
 
 import os
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
@@ -20,18 +21,21 @@ class WavError(ValueError):
     """A WAV file that no recording can be read from. The message is the reason, without the name of the file."""
 
 
+Kind = Literal["int", "float", "alaw", "mulaw"]
+
+
 class WavForm(msgspec.Struct, frozen=True):
     """How plain samples lie in a file.
 
     Attributes:
-        kind: "int" (unsigned where one byte wide) or "float".
-        width: bytes of one sample of one channel: 1 to 4 for "int", 4 or 8 for "float".
+        kind: "int" (unsigned where one byte wide), "float", or one of the two laws of ITU-T G.711.
+        width: bytes of one sample of one channel: 1 to 4 for "int", 4 or 8 for "float", 1 for "alaw" and "mulaw".
         big_endian: byte order.
         offset: byte at which the data begins.
         low_bits: how many bits are used, where samples are justified low in their container; else 0.
     """
 
-    kind: Literal["int", "float"]
+    kind: Kind
     width: int
     big_endian: bool
     offset: int
@@ -76,15 +80,18 @@ def read_raw(fd: int, form: WavForm, *, channels: int, start: int, frames: int, 
 
 
 def to_samples(raw: npt.NDArray[Any], form: WavForm) -> Samples:
-    """Integer frames as left-justified samples.
+    """Frames as left-justified samples.
 
     Args:
-        raw: as `read_raw` gives it, of kind "int".
+        raw: as `read_raw` gives it, of any kind but "float".
         form: of the data.
 
     Returns:
         (frames, channels): int16 from samples of 1 or 2 bytes, else int32. A view where nothing had to change.
     """
+    if form.kind != "int":
+        decoded: Samples = _g711_table(form.kind)[raw]
+        return decoded
     if form.width == 1:
         # Unsigned in WAV: the middle is 128, or half of the bits used where they are justified low.
         middle, shift = (1 << form.low_bits - 1, 16 - form.low_bits) if form.low_bits else (128, 8)
@@ -100,6 +107,24 @@ def to_samples(raw: npt.NDArray[Any], form: WavForm) -> Samples:
     return samples
 
 
+@cache
+def _g711_table(kind: Kind) -> npt.NDArray[np.int16]:
+    """The sample of every byte, as ITU-T G.711 defines it: a sign, 3 bits of exponent, 4 of mantissa.
+
+    Of its 13 and 14 bits, left-justified in 16.
+    """
+    octets = np.arange(256)
+    octets = octets ^ 0x55 if kind == "alaw" else ~octets & 0xFF
+    exponent, mantissa = octets >> 4 & 7, octets & 15
+    if kind == "alaw":
+        size = np.where(exponent == 0, mantissa * 16 + 8, mantissa * 16 + 264 << np.maximum(exponent, 1) - 1)
+        negative = octets < 128
+    else:
+        size = (mantissa * 8 + 132 << exponent) - 132
+        negative = octets >= 128
+    return np.where(negative, -size, size).astype(np.int16)
+
+
 def is_low_justified(fd: int, form: WavForm, *, channels: int, frames: int, valid_bits: int) -> bool:
     """Whether samples sit at the low end of containers that are wider than the bits used.
 
@@ -108,7 +133,7 @@ def is_low_justified(fd: int, form: WavForm, *, channels: int, frames: int, vali
     sample uses a bit that would have to be zero if they sat high. All samples are read.
     """
     unused = form.width * 8 - valid_bits
-    if form.kind == "float" or unused == 0:
+    if form.kind != "int" or unused == 0:
         return False
     stride = channels * form.width
     at_once = max(1, _LOOK_BYTES // stride)

@@ -10,7 +10,7 @@ import msgspec
 import xxhash
 
 from audiochunk.config import BuildConfig, Compression, Encoding, Options
-from audiochunk.errors import DatasetError, NoDatasetError
+from audiochunk.errors import DatasetError, NoDatasetError, reason
 from audiochunk.storage.shard import DATA_OFFSET, FORMAT_VERSION, SPLIT_NAME, shard_name
 
 MANIFEST = "manifest.json"
@@ -223,6 +223,8 @@ class RecordingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     error: str | None = None
 
     def __post_init__(self) -> None:
+        if self.error is None and not (self.sample_rate and self.channels):
+            raise ValueError(f"{self.sample_rate} Hz and {self.channels} channels of a recording that was not refused")
         if self.path_hex is not None and path_fields(_Bytes.fromhex(self.path_hex)) != {
             "path": self.path,
             "path_hex": self.path_hex,
@@ -252,9 +254,15 @@ def read_rows(folder: Path, entry: RecordingsEntry) -> Iterator[RecordingRow]:
 
     Raises:
         DatasetError: the table is not the one that the manifest names, at the latest after its last row.
-        OSError: it could not be read.
     """
     path = folder / entry.name
+    try:
+        yield from _read_rows(path, entry)
+    except OSError as error:
+        raise DatasetError(path, f"cannot be read: {reason(error)}") from error
+
+
+def _read_rows(path: Path, entry: RecordingsEntry) -> Iterator[RecordingRow]:
     decoder = msgspec.json.Decoder(RecordingRow)
     digest = xxhash.xxh3_128()
     rows = 0

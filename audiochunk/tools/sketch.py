@@ -26,7 +26,9 @@ def waveform(samples: npt.NDArray[np.float32], *, width: int = 72, height: int =
     """
     if samples.size == 0:
         return []
-    peak = max(float(np.abs(samples).max()), 1e-9)
+    peak = float(np.abs(samples).max())
+    if peak == 0:
+        return ["─" * min(width, samples.size) if line == height // 2 else "" for line in range(height)]
     columns = np.array_split(samples, min(width, samples.size))
     middle = height // 2
     top = [round(middle - middle * float(column.max()) / peak) for column in columns]

@@ -28,6 +28,7 @@ _TABLE_HEAD = struct.Struct("<II")
 _TABLE_FOOT = struct.Struct("<IBI")
 _TABLE_ENTRY = np.dtype([("compressed", "<u4"), ("content", "<u4")])
 _SKIPPABLE, _SEEKABLE = 0x184D2A5E, 0x8F92EAB1
+_UNUSED_BIT = 1 << 4  # RFC 8878, 3.1.1.1.1; decoders pass over it
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,12 +206,13 @@ class StoredShard:
             says = zstandard.get_frame_parameters(frame)
             # Compared before anything is decoded: this is what the decoder would allocate.
             if says.content_size != size:
-                unknown = says.content_size == zstandard.CONTENTSIZE_UNKNOWN
-                return wrong(
-                    f"{count_of(size)} of content", "no size" if unknown else f"a claim of {says.content_size:,}"
-                )
+                claims = f"a claim of {says.content_size:,}"
+                is_unknown = says.content_size == zstandard.CONTENTSIZE_UNKNOWN
+                return wrong(f"{count_of(size)} of content", "no size" if is_unknown else claims)
             if not says.has_checksum:
                 return wrong("a checksum", "none")
+            if frame[4] & _UNUSED_BIT:
+                return wrong("0 as the unused bit of its header", "1")
             data = self._decompressor.decompress(frame, max_output_size=size, allow_extra_data=False)
         except zstandard.ZstdError as error:
             return wrong("a frame that can be decoded", str(error))
@@ -246,9 +248,8 @@ def open_shard(
     except OSError as error:
         found = Finding(entry.name, "seek table", "a file that can be read", reason(error))
     if isinstance(found, np.ndarray):
-        return StoredShard(
-            fd, spec, name=entry.name, piece_bytes=frame_bytes, data_bytes=spec.data_bytes, ends=found
-        ), wrong
+        pieces = {"piece_bytes": frame_bytes, "data_bytes": spec.data_bytes}
+        return StoredShard(fd, spec, name=entry.name, **pieces, ends=found), wrong
     os.close(fd)
     return None, wrong if found is None else [*wrong, found]
 

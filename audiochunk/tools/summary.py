@@ -12,6 +12,8 @@ from audiochunk.config import Encoding
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.storage.manifest import RecordingRow
 
+_MAX_CODES = 2**21  # of which a histogram is made
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -33,7 +35,8 @@ class Totals:
         frames: of the recordings.
         dropped_frames: of these, those that are not in chunks with every channel.
         chunks: of all their streams.
-        clipped: samples in chunks that lay beyond full scale.
+        samples: of the recordings that went into chunks, padding and, under layout "mono", every channel included.
+        clipped: of these, those that lay beyond full scale.
     """
 
     recordings: int = 0
@@ -42,11 +45,13 @@ class Totals:
     frames: int = 0
     dropped_frames: int = 0
     chunks: int = 0
+    samples: int = 0
     clipped: int = 0
 
-    def add(self, row: RecordingRow) -> None:
+    def add(self, row: RecordingRow, encoding: Encoding) -> None:
         """Count a row in."""
         self.chunks += row.chunks
+        self.samples += row.chunks * encoding.codes_per_chunk * (row.channels if encoding.layout == "mono" else 1)
         self.clipped += row.clipped
         if not row.channel:
             self.recordings += 1
@@ -79,20 +84,13 @@ class Summary:
     refused: tuple[tuple[bytes, str], ...]
     notes: tuple[tuple[bytes, str], ...]
 
-    @property
-    def notes_by_kind(self) -> dict[str, list[tuple[bytes, str]]]:
-        """Notes that begin alike ("truncated", "lossy", …), most frequent first."""
-        kinds: dict[str, list[tuple[bytes, str]]] = {}
-        for path, note in self.notes:
-            kinds.setdefault(note.partition(":")[0], []).append((path, note))
-        return dict(sorted(kinds.items(), key=lambda item: -len(item[1])))
 
-
-def summarize(rows: Iterable[RecordingRow], *, splits: Iterable[str] = ()) -> Summary:
+def summarize(rows: Iterable[RecordingRow], *, encoding: Encoding, splits: Iterable[str] = ()) -> Summary:
     """Sum up the rows of a recordings table.
 
     Args:
         rows: in path order.
+        encoding: of the chunks.
         splits: names of splits that exist even where no row is of them.
     """
     total, by_split, by_kind = Totals(), {name: Totals() for name in splits}, dict[Kind, Totals]()
@@ -106,7 +104,7 @@ def summarize(rows: Iterable[RecordingRow], *, splits: Iterable[str] = ()) -> Su
             notes += [(row.path_bytes, note) for note in row.notes]
         kind = Kind(row.sample_rate, row.channels, row.subtype)
         for totals in (total, by_split.setdefault(row.split, Totals()), by_kind.setdefault(kind, Totals())):
-            totals.add(row)
+            totals.add(row, encoding)
     kinds = dict(sorted(by_kind.items(), key=lambda item: (-item[1].chunks, -item[1].recordings, str(item[0]))))
     return Summary(total, dict(sorted(by_split.items())), kinds, tuple(refused), tuple(notes))
 
@@ -117,14 +115,15 @@ class CodeHistogram:
 
     Attributes:
         bins: (n,) int64; equal ranges of codes, from 0 to 2**bits - 1.
-        entropy: of single codes, in bits per sample; an upper bound on what order-0 coding needs. Of codes of more
-            than 8 bits it is underestimated where the sample is small.
+        entropy: of single codes, in bits per sample. It cannot exceed
+        most: log2 of the number of codes looked at, so that it says little of codes of more than 12 bits or so.
         chunks: how many chunks were looked at, spread evenly over the splits.
         of: how many there are.
     """
 
     bins: npt.NDArray[np.int64]
     entropy: float
+    most: float
     chunks: int
     of: int
 
@@ -135,10 +134,11 @@ def histogram(datasets: Iterable[ChunkDataset], *, bins: int = 64, max_chunks: i
     Args:
         datasets: the splits; at least one.
         bins: how many ranges to count in; a power of two up to 256.
-        max_chunks: about how many chunks to look at.
+        max_chunks: about how many chunks to look at; fewer where they are large.
     """
     splits = list(datasets)
     total = sum(len(ds) for ds in splits)
+    max_chunks = max(1, min(max_chunks, _MAX_CODES // splits[0].encoding.codes_per_chunk))
     codes: list[npt.NDArray[np.uint32]] = [np.zeros(0, np.uint32)]
     for ds in splits:
         share = -(-max_chunks * len(ds) // max(1, total))
@@ -146,7 +146,8 @@ def histogram(datasets: Iterable[ChunkDataset], *, bins: int = 64, max_chunks: i
         codes += [ds.codes(int(number)).astype(np.uint32) for number in numbers]
     seen = np.concatenate(codes)
     counted = np.bincount(seen >> np.uint32(splits[0].encoding.bits - bins.bit_length() + 1), minlength=bins)
-    return CodeHistogram(counted.astype(np.int64), entropy(seen), len(codes) - 1, total)
+    most = most_entropy(splits[0].encoding.bits, seen.size)
+    return CodeHistogram(counted.astype(np.int64), entropy(seen), most, len(codes) - 1, total)
 
 
 def entropy(codes: npt.NDArray[Any]) -> float:
@@ -158,6 +159,11 @@ def entropy(codes: npt.NDArray[Any]) -> float:
     counts = np.unique(codes, return_counts=True)[1]
     shares = counts / max(1, codes.size)
     return float(np.abs((shares * np.log2(shares)).sum()))
+
+
+def most_entropy(bits: int, n_codes: int) -> float:
+    """The most that `entropy` can say of so many codes: log2 of their number, or of the number of values."""
+    return min(float(bits), float(np.log2(max(1, n_codes))))
 
 
 def describe_encoding(encoding: Encoding, kinds: Iterable[Kind] = ()) -> str:
@@ -182,7 +188,7 @@ def _describe_layout(encoding: Encoding) -> str:
     if encoding.layout == "split":
         return "every channel a stream of its own"
     if encoding.block == "auto":
-        return "a block of every channel in each chunk"
+        return "blocks as long as a chunk allows"
     return f"blocks of {encoding.block} samples a channel"
 
 

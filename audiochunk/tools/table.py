@@ -1,6 +1,7 @@
 """recordings.jsonl, line by line: what each must say, and what all of them come to."""
 
 import os
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -170,14 +171,15 @@ class _Table:
         self._globs = Globs(manifest.options.include, manifest.options.exclude)
         self._skipped = 0
         self._splitter: Splitter | None = None
+        self._ruled: set[str] = set()  # splits that the rule has put something into
         self.held = {name: Held() for name in manifest.splits}
         self.findings: list[Finding] = []
-        # A rule that is a table of its own is not in the dataset.
-        if not (self._options.split or "").startswith(FILE_PREFIX):
-            try:
-                self._splitter = make_splitter(self._options)
-            except ConfigError as error:
-                self.findings.append(Finding(MANIFEST, "options.split", "a rule of splits", str(error)))
+        if re.fullmatch(FILE_PREFIX + "[0-9a-f]{32}", self._options.split or ""):
+            return  # the rule is a table of its own, which is not in the dataset
+        try:
+            self._splitter = make_splitter(self._options)
+        except ConfigError as error:
+            self.findings.append(Finding(MANIFEST, "options.split", "a rule of splits", str(error)))
 
     def recording(self, lines: list[Line], before: bytes) -> None:
         """Check the rows of one recording, which come after the path `before`."""
@@ -216,7 +218,7 @@ class _Table:
         if self._skipped != self._manifest.skipped:
             yield Finding(MANIFEST, "skipped", f"{self._skipped:,}", f"{self._manifest.skipped:,}")
         if self._splitter is not None:
-            names = sorted({*self._splitter.shares, *self.held})
+            names = sorted({*self._splitter.shares, *self._ruled})
             if names != sorted(self._manifest.splits):
                 yield Finding(MANIFEST, "splits", ", ".join(names), ", ".join(self._manifest.splits))
 
@@ -240,10 +242,13 @@ class _Table:
 
     def _check_split(self, line: Line) -> None:
         found = line.row.split
+        rule = None if self._splitter is None else self._splitter.assign(line.path)
+        if rule is not None:
+            self._ruled.add(rule)
         if found not in self._manifest.splits:
             self._wrong(line, "split", " or ".join(sorted(self._manifest.splits)), shown(found))
-        elif self._splitter is not None and (rule := self._splitter.assign(line.path)) != found:
-            self._wrong(line, "split", f"{rule or 'no split'}, as the rule has it", found)
+        elif self._splitter is not None and rule != found:
+            self._wrong(line, "split", f"{shown(rule)}, as the rule has it", found)
 
     def _count(self, lines: list[Line]) -> None:
         """Add up the rows of one recording, and compare them with what its frames and channels make of them."""
@@ -290,8 +295,8 @@ def _path_fields(row: RecordingRow) -> dict[str, str]:
 
 def shown(value: object) -> str:
     """A field of a row as a finding shows it."""
-    if value is None:
+    if value is None or value == ():
         return "none"
     if isinstance(value, tuple):
-        return "; ".join(map(printable, value)) or "none"
+        return "; ".join(map(printable, value))
     return f"{value:,}" if isinstance(value, int) else printable(str(value)) or "nothing"

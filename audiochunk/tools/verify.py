@@ -26,6 +26,9 @@ def verify(folder: Path, *, on_bytes: Callable[[int], None] | None = None) -> li
     recordings table the digest, the form and order of its rows, the splits, and every number that follows from others;
     the sums in the manifest, and the chunks of each shard, with the table.
 
+    Not seen is a change of compressed bytes that decode to the same content as before, because digests are of the
+    content, nor one of an option from which nothing in the dataset follows (`split_seed` where everything is "train").
+
     Args:
         folder: of the dataset.
         on_bytes: told of the bytes of chunks, uncompressed, as they are looked at.

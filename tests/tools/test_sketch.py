@@ -17,7 +17,7 @@ def test_a_waveform_spans_its_lines_from_peak_to_peak() -> None:
 
 
 def test_silence_is_a_line() -> None:
-    assert waveform(np.zeros(10, np.float32), width=5, height=3) == ["", "█████", ""]
+    assert waveform(np.zeros(10, np.float32), width=5, height=3) == ["", "─────", ""]
 
 
 def test_nothing_is_no_lines() -> None:

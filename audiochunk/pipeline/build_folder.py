@@ -1,0 +1,76 @@
+"""The folder in which a dataset lies until it is sealed: .build in the output folder."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from audiochunk.errors import OutputExistsError
+from audiochunk.pipeline.failures import FAILURES
+from audiochunk.pipeline.versions import versions
+from audiochunk.storage.files import TEMPORARY_SUFFIX, clear_temporaries, fsync_path, locked, write_whole
+from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS
+from audiochunk.storage.shard import FORMAT, is_shard_name
+
+_LOCK = "lock"
+_MARKER = "build.json"
+
+
+def is_ours(work: Path) -> bool:
+    """Whether audiochunk made a build folder: it says so, or was killed before it could."""
+    if work.is_symlink() or not work.is_dir():
+        return False
+    try:
+        return bool(msgspec.json.decode((work / _MARKER).read_bytes())["format"] == FORMAT)
+    except FileNotFoundError:
+        return all(name == _LOCK or name.startswith(f"{_MARKER}.") for name in os.listdir(work))
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+@contextmanager
+def entered(folder: Path, *, fsync: bool) -> Iterator[Path]:
+    """Hold the lock of the build folder in an output folder; both are made where they are missing.
+
+    Raises:
+        MachineError: another build holds it.
+        OutputExistsError: there is a folder of that name that is not ours.
+        OSError: it could not be made.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    work = folder / BUILD_FOLDER
+    work.mkdir(parents=True, exist_ok=True)
+    if fsync:
+        for path in made:
+            fsync_path(path.parent)
+    if not is_ours(work):
+        raise OutputExistsError(str(work), "is not a build folder of audiochunk's", "choose another --out")
+    with locked(work / _LOCK):
+        clear_temporaries(work)
+        clear_temporaries(folder, prefix=MANIFEST)
+        marker = {"format": FORMAT, "versions": versions()}
+        write_whole(work / _MARKER, msgspec.json.encode(marker, order="sorted"), fsync=False)
+        yield work
+
+
+def remove(work: Path) -> None:
+    """Remove a build folder: what audiochunk has put there, and the folder itself unless something else is in it."""
+    for name in sorted(os.listdir(work)):
+        known = name in (FAILURES, RECORDINGS) or name.endswith(TEMPORARY_SUFFIX)
+        if known or is_shard_name(name.removesuffix(".json")):
+            (work / name).unlink()
+    # The marker and the lock last: until then this is a build folder that the next build will know.
+    for name in (_MARKER, _LOCK):
+        (work / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        work.rmdir()
+
+
+def finish(folder: Path) -> None:
+    """Remove the build folder of a dataset whose build ended between its last two steps."""
+    work = folder / BUILD_FOLDER
+    if is_ours(work):
+        with locked(work / _LOCK):
+            remove(work)
