@@ -1,5 +1,6 @@
 """The options: what they mean, what goes together, and what is refused in which words."""
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -24,6 +25,48 @@ CONFIGS = [
 def test_a_config_survives_json(options: dict[str, Any]) -> None:
     config = BuildConfig.make(**options)
     assert msgspec.json.decode(msgspec.json.encode(config), type=BuildConfig) == config
+
+
+@pytest.mark.parametrize("options", CONFIGS, ids=lambda options: ",".join(options) or "default")
+def test_a_config_survives_plain_values(options: dict[str, Any]) -> None:
+    config = BuildConfig.make(**options)
+    plain = config.to_dict()
+    assert BuildConfig.from_dict(plain) == config
+    assert BuildConfig.from_dict(json.loads(json.dumps(plain))) == config
+    assert plain == config.to_dict()
+
+
+def test_plain_values_are_these() -> None:
+    config = BuildConfig.make(bits=16, include="*.wav", compress="zstd:7")
+    plain = config.to_dict()
+    assert set(plain) == {"encoding", "options", "compression"}
+    assert plain["encoding"]["bits"] == 16
+    assert plain["compression"] == {"codec": "zstd", "level": 7, "chunks_per_frame": 16}
+    assert BuildConfig.from_dict({}) == BuildConfig()
+    assert BuildConfig.from_dict({"encoding": {"bits": 16}}) == BuildConfig(encoding=Encoding(bits=16))
+
+
+@pytest.mark.parametrize(
+    ("plain", "sentence"),
+    [
+        ({"encoding": {"bits": 7}}, "bits"),
+        ({"encoding": {"bits": "8"}}, "bits"),
+        ({"encoding": {"bits": 24}}, "a chunk of 2048 bytes does not hold whole 24-bit codes"),
+        ({"encoding": {"bitz": 8}}, "unknown field `bitz`"),
+        ({"encodings": {}}, "unknown field `encodings`"),
+        ({"options": {"include": "*.wav"}}, "include"),
+        ({"options": {"split_seed": -1}}, "split_seed must lie in 0 to 2**64 - 1, not -1"),
+        ({"compression": {"level": 23}}, "zstd levels are 1 to 22, not 23"),
+        ({"compression": {"codec": "gzip"}}, "codec"),
+        ([], "Expected `object`"),
+        (None, "Expected `object`"),
+    ],
+    ids=str,
+)
+def test_plain_values_that_are_no_config_are_refused(plain: Any, sentence: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        BuildConfig.from_dict(plain)
+    assert sentence in str(refused.value)
 
 
 def test_defaults_are_eight_bit_blocks_of_2048_bytes() -> None:
@@ -157,7 +200,9 @@ def test_the_sizes_named_are_the_nearest_that_do(bits: Any, chunk_bytes: int) ->
         {"split_seed": "0"},
         {"shard_size": None},
         {"shard_size": 1.5},
-        {"include": "*.wav"},
+        {"include": b"*.wav"},
+        {"include": 1},
+        {"include": [["*.wav"]]},
         {"exclude": [b"*.wav"]},
         {"group_by": 1},
         {"compress": None},
@@ -171,6 +216,45 @@ def test_the_sizes_named_are_the_nearest_that_do(bits: Any, chunk_bytes: int) ->
 def test_a_value_of_the_wrong_type_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         BuildConfig.make(**options)
+
+
+@pytest.mark.parametrize("option", ["include", "exclude"])
+@pytest.mark.parametrize("glob", ["*.wav", "", "a, b"])
+def test_a_single_glob_needs_no_list(option: str, glob: str) -> None:
+    assert getattr(BuildConfig.make(**{option: glob}).options, option) == (glob,)
+    assert BuildConfig.make(**{option: glob}) == BuildConfig.make(**{option: [glob]})
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"bits": 7}, "bits is one of 8, 12, 16, 24, not 7"),
+        ({"bits": "8"}, "bits is one of 8, 12, 16, 24, not '8'"),
+        ({"bits": None}, "bits"),
+        ({"bits": 8.0}, "bits"),
+        ({"quantizer": "alaw"}, "quantizer is one of linear, mulaw, not 'alaw'"),
+        ({"byte_order": "middle"}, "byte_order is one of little, big, not 'middle'"),
+        ({"layout": "stereo"}, "layout is one of blocks, mono, split, not 'stereo'"),
+        ({"tail": "keep"}, "tail is one of drop, pad, not 'keep'"),
+        ({"chunk_bytes": "2048"}, "chunk_bytes"),
+        ({"chunk_bytes": 2048.0}, "chunk_bytes"),
+        ({"chunk_bytes": None}, "chunk_bytes"),
+        ({"chunk_bytes": True}, "chunk_bytes"),
+        ({"block": 1.5}, "block"),
+        ({"block": "512"}, "block must be at least 1 sample, or auto, not 512"),
+        ({"block": True}, "block"),
+    ],
+    ids=str,
+)
+def test_an_encoding_checks_itself_when_made(fields: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Encoding(**fields)
+    assert named in str(refused.value)
+
+
+def test_on_error_is_checked_when_made() -> None:
+    with pytest.raises(ConfigError, match="on_error is one of fail, skip, not 'warn'"):
+        Options(on_error="warn")  # type: ignore[arg-type]
 
 
 def test_an_unknown_option_is_refused_by_name() -> None:

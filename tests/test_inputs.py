@@ -68,8 +68,12 @@ CLOSED = "a link that cannot be followed: permission denied"
 NOT_LISTED = "folder cannot be listed: permission denied"
 
 
-def truncated(promised: int, there: int) -> str:
-    return f"truncated: header promises {promised} frames, {there} are there"
+# What libsndfile's log tells of W64, AIFF, AU and CAF.
+MORE_PROMISED = "truncated: header promises more audio than is there"
+
+
+def truncated(promised: int, there: int, unit: str = "frames") -> str:
+    return f"truncated: header promises {promised} {unit}, {there} are there"
 
 
 # -- the files
@@ -171,6 +175,14 @@ def with_flac_frames(content: bytes, frames: int) -> bytes:
     return content[:18] + (kept | frames).to_bytes(8, "big") + content[26:]
 
 
+def ima_parts() -> tuple[bytes, bytes]:
+    """The `fmt ` and `fact` parts of 4 blocks of IMA ADPCM, and their `data` part."""
+    content = written("WAV", "IMA_ADPCM")
+    at = content.index(b"data")
+    assert len(content) - at == 8 + 4 * 256
+    return content[12:at], content[at:]
+
+
 def mp3_in_wav(mp3: bytes) -> bytes:
     """MPEGLAYER3WAVEFORMAT around an MPEG stream."""
     extra = struct.pack("<HHIHHH", 12, 1, 2, 576, 1, 1393)
@@ -203,9 +215,10 @@ def make_codings() -> Iterator[Case]:
             name = f"f{8 * width}-{header.__name__}.wav"
             content = wave(header(tag=FLOAT, bits=8 * width), data(floats(values, width)))
             yield Case(row, name, content, "exact", expected, libsndfile="other", clipped=3)
-    yield Case("A-law", "alaw.wav", wave(fmt(tag=ALAW, bits=8), data(LAW)), "decoded", FROM_ALAW)
-    yield Case("A-law", "alaw-ext.wav", wave(extensible(tag=ALAW, bits=8), data(LAW)), "decoded", FROM_ALAW)
-    yield Case("mu-law", "mulaw.wav", wave(fmt(tag=MULAW, bits=8), data(LAW)), "decoded", FROM_MULAW)
+    for row, tag, expected in (("A-law", ALAW, FROM_ALAW), ("mu-law", MULAW, FROM_MULAW)):
+        for header in (fmt, extensible):
+            name = f"{row}-{header.__name__}.wav"
+            yield Case(row, name, wave(header(tag=tag, bits=8), data(LAW)), "exact", expected)
     for subtype, row, notes in (
         ("IMA_ADPCM", "IMA ADPCM, Microsoft ADPCM", ("lossy: IMA_ADPCM",)),
         ("MS_ADPCM", "IMA ADPCM, Microsoft ADPCM", ("lossy: MS_ADPCM",)),
@@ -222,6 +235,12 @@ def make_codings() -> Iterator[Case]:
     wide = np.array(S24, np.int32) << 8
     yield Case(row, "wide.flac", written("FLAC", "PCM_24", samples=wide), "decoded", S24)
     yield Case(row, "wide.aif", written("AIFF", "PCM_24", samples=wide), "decoded", S24)
+    yield Case(row, "alac.caf", written("CAF", "ALAC_16", samples=np.array(S16, np.int16)), "decoded", IN_24)
+    yield Case(row, "wide-alac.caf", written("CAF", "ALAC_24", samples=wide), "decoded", S24)
+    for bits in (20, 32):
+        content = written("CAF", f"ALAC_{bits}")
+        error = f"unsupported codec: {bits} bit ALAC"
+        yield Case("ALAC of 20 or 32 bits", f"alac-{bits}.caf", content, "refused", error=error, libsndfile="other")
     row = "another format under a name of these, FLAC in `.wav` for one"
     yield Case(row, "flac.wav", written("FLAC", samples=np.array(S16, np.int16)), "decoded", IN_24)
     yield Case(row, "wav.flac", wave(fmt(), data(PCM16)), "exact", IN_24)
@@ -236,7 +255,15 @@ def make_codings() -> Iterator[Case]:
         yield Case("MP3 in WAV", "mp3-in.wav", wrapped, "decoded", decoded_by_libsndfile(wrapped), notes)
         error = "decoding ended at frame … of 4000"
         row = "MP3 in WAV, truncated"
-        yield Case(row, "mp3-short.wav", wrapped[:-500], "refused", (), notes, error, libsndfile="")
+        promised = len(mp3) + len(mp3) % 2
+        assert struct.unpack_from("<I", wrapped, wrapped.index(b"data") + 4) == (len(mp3),)
+        said = (truncated(len(mp3), promised - 500, "bytes of audio"), *notes)
+        yield Case(row, "mp3-short.wav", wrapped[:-500], "refused", (), said, error, libsndfile="")
+        error = "unsupported codec: format tag 0x0055"
+        yield Case(row, "mp3-stub.wav", wrapped[:-1000], "refused", error=error, libsndfile="refuses")
+        row = "MP3 in WAV with a data size of 0"
+        content = with_data_size(wrapped, 0)
+        yield Case(row, "mp3-unfinished.wav", content, "decoded", decoded_by_libsndfile(wrapped), (UNFINISHED, *notes))
 
 
 def make_containers() -> Iterator[Case]:
@@ -313,6 +340,9 @@ def make_forms() -> Iterator[Case]:
     yield Case("RIFX", "rifx.wav", wave(fmt(order=">"), big, magic=b"RIFX"), "exact", IN_24)
     content = wave(fmt(bits=24, order=">"), data(integers(S24, 3, order=">"), order=">"), magic=b"RIFX")
     yield Case("RIFX", "rifx24.wav", content, "exact", S24)
+    for name, tag, expected in (("alaw", ALAW, FROM_ALAW), ("mulaw", MULAW, FROM_MULAW)):
+        content = wave(fmt(tag=tag, bits=8, order=">"), data(LAW, order=">"), magic=b"RIFX")
+        yield Case("RIFX", f"rifx-{name}.wav", content, "exact", expected)
     for magic in (b"RF64", b"BW64"):
         name, row = magic.decode(), "RF64" if magic == b"RF64" else "BW64"
         sees = "same" if magic == b"RF64" else "refuses"
@@ -321,7 +351,17 @@ def make_forms() -> Iterator[Case]:
         content = wave(ds64(0), fmt(), data(PCM16), part(b"junk", b"abcd"), magic=magic)
         yield Case(row, f"{name}-32.wav", content, "exact", IN_24, libsndfile="" if sees == "same" else sees)
         content = wave(ds64(256), fmt(tag=MULAW, bits=8), data(LAW, size=0xFFFFFFFF), magic=magic)
-        yield Case(row, f"{name}-mulaw.wav", content, "decoded", FROM_MULAW, libsndfile=sees)
+        yield Case(row, f"{name}-mulaw.wav", content, "exact", FROM_MULAW, libsndfile=sees)
+    lossy = ("lossy: IMA_ADPCM",)
+    ima, ima_data = ima_parts()
+    from_ima = decoded_by_libsndfile(wave(ima, ima_data))
+    content = wave(ds64(1024), ima, data(ima_data[8:], size=0xFFFFFFFF), magic=b"RF64")
+    yield Case("RF64", "RF64-ima.wav", content, "decoded", from_ima, lossy)
+    row, error = "other codecs in BW64, or after a part with an odd size and no pad byte", "unsupported codec: format tag 0x0011"
+    content = wave(ds64(1024), ima, data(ima_data[8:], size=0xFFFFFFFF), magic=b"BW64")
+    yield Case(row, "BW64-ima.wav", content, "refused", error=error, libsndfile="refuses")
+    content = wave(ima, part(b"LIST", b"INFOabc", pad=False), ima_data)
+    yield Case(row, "unpadded-ima.wav", content, "refused", error=error, libsndfile="refuses")
     yield Case("W64", "a.w64", written("W64", "PCM_16", samples=np.array(S16, np.int16)), "decoded", IN_24)
     yield Case("W64", "wide.w64", written("W64", "PCM_24", samples=np.array(S24, np.int32) << 8), "decoded", S24)
     content = wave(extensible(guid_rest=AMBISONIC_GUID), data(PCM16))
@@ -331,7 +371,8 @@ def make_forms() -> Iterator[Case]:
     yield Case(row, "before.wav", wave(junk, bext, fmt(), info, data(PCM16)), "exact", IN_24)
     yield Case(row, "after.wav", wave(fmt(), data(PCM16), info, bext, junk), "exact", IN_24)
     content = wave(junk, fmt(tag=MULAW, bits=8), info, data(LAW), bext)
-    yield Case(row, "mulaw-around.wav", content, "decoded", FROM_MULAW)
+    yield Case(row, "mulaw-around.wav", content, "exact", FROM_MULAW)
+    yield Case(row, "ima-around.wav", wave(junk, ima, info, ima_data, bext), "decoded", from_ima, lossy)
     row = "a part with an odd size, and the pad byte"
     yield Case(row, "odd.wav", wave(fmt(), part(b"LIST", b"INFOabc"), data(PCM16)), "exact", IN_24)
     yield Case(row, "odd-data.wav", wave(fmt(bits=24), data(PCM24[:3]), part(b"LIST", b"INFO")), "exact", S24[:1])
@@ -342,11 +383,12 @@ def make_forms() -> Iterator[Case]:
         "list-id3": [part(b"LIST", b"INFOabc", pad=False), part(b"id3 ", b"ab")],
         "list-axml": [part(b"bext", bytes(603), pad=False), part(b"axml", b"ab")],
         "list-unknown": [part(b"LIST", b"INFOabc", pad=False), part(b"_PMX", b"ab")],
+        "unknown-unknown": [part(b"abcd", b"abc", pad=False), part(b"~!0 ", b"a", pad=False)],
     }.items():
         content = wave(fmt(), *parts, data(PCM16))
         yield Case(row, f"unpadded-{name}.wav", content, "exact", IN_24, libsndfile="refuses")
     content = wave(fmt(tag=MULAW, bits=8), part(b"LIST", b"INFOabc", pad=False), data(LAW))
-    yield Case(row, "unpadded-mulaw.wav", content, "decoded", FROM_MULAW, libsndfile="refuses")
+    yield Case(row, "unpadded-mulaw.wav", content, "exact", FROM_MULAW, libsndfile="refuses")
     content = wave(data(PCM24[:3], pad=False), fmt(bits=24))
     yield Case(row, "unpadded-data.wav", content, "exact", S24[:1], libsndfile="")
     row = "junk after the end"
@@ -355,15 +397,33 @@ def make_forms() -> Iterator[Case]:
     content = wave(fmt(), data(PCM16)) + data(PCM16)
     yield Case(row, "junk-data.wav", content, "exact", IN_24, libsndfile="refuses")
     content = wave(fmt(tag=ALAW, bits=8), data(LAW)) + b"garbage" * 9
-    yield Case(row, "junk-alaw.wav", content, "decoded", FROM_ALAW)
+    yield Case(row, "junk-alaw.wav", content, "exact", FROM_ALAW)
+    yield Case(row, "junk-ima.wav", wave(ima, ima_data) + b"garbage" * 9, "decoded", from_ima, lossy)
+    row = "junk after the end of AIFF, AU, CAF or FLAC"
+    for container, name in (("AIFF", "aiff"), ("AU", "au"), ("CAF", "caf"), ("FLAC", "flac")):
+        content = written(container, "PCM_16", samples=np.array(S16, np.int16)) + b"garbage" * 9
+        yield Case(row, f"junk.{name}", content, "decoded", IN_24)
+    content = written("W64", "PCM_16", samples=np.array(S16, np.int16)) + b"\1\2" * 32
+    yield Case("junk after the end of W64", "junk.w64", content, "decoded", [*IN_24, *up([0x0201] * 32, 16)])
     row = "an ID3 tag before RIFF"
     for size in (10, 5000):
         yield Case(row, f"id3-{size}.wav", id3(size) + wave(fmt(), data(PCM16)), "exact", IN_24)
     content = id3(10) + wave(fmt(tag=MULAW, bits=8), data(LAW))
-    yield Case(row, "id3-mulaw.wav", content, "decoded", FROM_MULAW)
+    yield Case(row, "id3-mulaw.wav", content, "exact", FROM_MULAW)
+    yield Case(row, "id3-ima.wav", id3(10) + wave(ima, ima_data), "decoded", from_ima, lossy)
     row = "a RIFF size that is 0, too small or too large"
     for size in (0, 4, 0x7FFFFFFF, 0xFFFFFFFF):
         yield Case(row, f"riff-{size:x}.wav", wave(fmt(), data(PCM16), size=size), "exact", IN_24)
+
+
+# As libsndfile calls them.
+UNFINISHED_CODECS = {
+    "IMA_ADPCM": "IMA ADPCM",
+    "MS_ADPCM": "Microsoft ADPCM",
+    "GSM610": "GSM 6.10",
+    "G721_32": "32kbs G721 ADPCM",
+    "NMS_ADPCM_16": "16kbs NMS ADPCM",
+}
 
 
 def make_promises() -> Iterator[Case]:
@@ -382,19 +442,39 @@ def make_promises() -> Iterator[Case]:
         yield Case(row, f"cut-{magic.decode()}.wav", content, "exact", IN_24, notes, libsndfile=sees)
     row = "A-law or mu-law that ends early"
     content = wave(fmt(tag=ALAW, bits=8), data(LAW, size=1000))
-    yield Case(row, "cut-alaw.wav", content, "decoded", FROM_ALAW, (truncated(1000, 256),))
+    yield Case(row, "cut-alaw.wav", content, "exact", FROM_ALAW, (truncated(1000, 256),))
     content = wave(fmt(tag=MULAW, bits=8), data(LAW, size=1000))
-    yield Case(row, "cut-mulaw.wav", content, "decoded", FROM_MULAW, (truncated(1000, 256),))
+    yield Case(row, "cut-mulaw.wav", content, "exact", FROM_MULAW, (truncated(1000, 256),))
     row = "ADPCM or GSM in WAV that ends early"
     for subtype, counted in (("IMA_ADPCM", ()), ("MS_ADPCM", ()), ("GSM610", (COUNTED,)), ("G721_32", (COUNTED,))):
-        content = written("WAV", subtype)[:-300]
-        notes = (*counted, "truncated: …", f"lossy: {subtype}")
+        content = written("WAV", subtype)
+        (promised,) = struct.unpack_from("<I", content, content.index(b"data") + 4)
+        there = len(content) - content.index(b"data") - 8 - 300
+        content = content[:-300]
+        notes = (*counted, truncated(promised, there, "bytes of audio"), f"lossy: {subtype}")
         yield Case(row, f"cut-{subtype}.wav", content, "decoded", decoded_by_libsndfile(content), notes)
-    row = "W64, AIFF, AU or CAF that ends early"
-    for container, name in (("W64", "w64"), ("AIFF", "aiff"), ("AU", "au"), ("CAF", "caf")):
-        content = written(container, "PCM_16")[:-1000]
+    row = "W64, AIFF or AU that ends early"
+    for container, name in (("W64", "w64"), ("AIFF", "aiff"), ("AU", "au")):
+        whole = written(container, "PCM_16")
+        for missing, frames in ((1, 1999), (2, 1999), (1000, 1500), (3999, 0), (4000, 0)):
+            expected = up(tone(frames).tolist(), 16)
+            yield Case(row, f"cut-{missing}.{name}", whole[:-missing], "decoded", expected, (MORE_PROMISED,))
+    content = written("AU", "G721_32")[:-300]
+    notes = (COUNTED, MORE_PROMISED, "lossy: G721_32")
+    yield Case(row, "cut-g721.au", content, "decoded", decoded_by_libsndfile(content), notes)
+    row = "CAF that ends early"
+    for missing, notes in ((1, ()), (11, ()), (1000, (MORE_PROMISED,)), (3000, (MORE_PROMISED,))):
+        content = written("CAF", "PCM_16")[:-missing]
         expected = decoded_by_libsndfile(content)
-        yield Case(row, f"cut.{name}", content, "decoded", expected, (truncated(2000, len(expected)),))
+        assert expected == up(tone(len(expected)).tolist(), 16)
+        yield Case(row, f"cut-{missing}.caf", content, "decoded", expected, notes)
+    row = "CAF that ends in its first frames, or ALAC that ends early"
+    content = written("CAF", "PCM_16")[:-4001]
+    error = "libsndfile: Internal error : SF_INFO struct incomplete."
+    yield Case(row, "cut-4001.caf", content, "refused", error=error, libsndfile="refuses")
+    content = written("CAF", "ALAC_16")[:-300]
+    error = "libsndfile: Supported file format but file is malformed."
+    yield Case(row, "cut-alac.caf", content, "refused", error=error, libsndfile="refuses")
     row = "FLAC that ends early, or is damaged"
     flac = written("FLAC", samples=np.random.default_rng(1).integers(-9000, 9000, 20_000).astype(np.int16))
     half = len(flac) // 2
@@ -409,7 +489,12 @@ def make_promises() -> Iterator[Case]:
         content = wave(fmt(), data(PCM16, size=0), size=size)
         yield Case(row, f"unfinished-0-riff-{size}.wav", content, "exact", IN_24, (UNFINISHED,), libsndfile="other")
     content = wave(fmt(tag=MULAW, bits=8), data(LAW, size=0))
-    yield Case(row, "unfinished-0-mulaw.wav", content, "decoded", FROM_MULAW, (UNFINISHED,), libsndfile="other")
+    yield Case(row, "unfinished-0-mulaw.wav", content, "exact", FROM_MULAW, (UNFINISHED,), libsndfile="other")
+    row = "the same, of ADPCM or GSM"
+    for subtype, said in UNFINISHED_CODECS.items():
+        content = with_data_size(written("WAV", subtype), 0)
+        error = f"unfinished header: {said} is not read without the size of its data"
+        yield Case(row, f"unfinished-0-{subtype}.wav", content, "refused", error=error, libsndfile="")
     row = "data size 0 with nothing, or only other parts, behind it"
     yield Case(row, "nothing.wav", wave(fmt(), data(b"")), "exact", [])
     yield Case(row, "nothing-list.wav", wave(fmt(), data(b""), part(b"LIST", b"INFO")), "exact", [])
@@ -418,10 +503,13 @@ def make_promises() -> Iterator[Case]:
         content = wave(fmt(), data(PCM16, size=size))
         yield Case(row, f"unfinished-{size:x}.wav", content, "exact", IN_24, (UNFINISHED,))
     content = wave(fmt(tag=MULAW, bits=8), data(LAW, size=0xFFFFFFFF))
-    yield Case(row, "unfinished-mulaw.wav", content, "decoded", FROM_MULAW, (UNFINISHED,))
+    yield Case(row, "unfinished-mulaw.wav", content, "exact", FROM_MULAW, (UNFINISHED,))
     content = with_data_size(written("WAV", "IMA_ADPCM"), 0xFFFFFFFF)
     notes = (UNFINISHED, "lossy: IMA_ADPCM")
     yield Case(row, "unfinished-ima.wav", content, "decoded", decoded_by_libsndfile(content), notes)
+    content = with_data_size(written("WAV", "GSM610"), 0x7FFFF000)
+    notes = (COUNTED, UNFINISHED, "lossy: GSM610")
+    yield Case(row, "unfinished-gsm.wav", content, "decoded", decoded_by_libsndfile(content), notes)
     row = "RF64 or BW64 whose `ds64` says 0 or the largest number, or is missing"
     for magic in (b"RF64", b"BW64"):
         for name, parts in (("0", [ds64(0)]), ("odd", [ds64(2**64 - 1)]), ("even", [ds64(2**63 - 2)]), ("none", [])):
@@ -449,12 +537,20 @@ def make_refusals() -> Iterator[Case]:
     yield refused("a Git LFS pointer", "lfs.flac", pointer, POINTER)
     yield refused("an empty file", "empty.wav", b"", "the file is empty (0 bytes)")
     text = "this is text, not audio: it begins …"
-    yield refused("text", "ascii.wav", b"404: Not Found\n", text)
-    yield refused("text", "html.wav", b"<!DOCTYPE html>\n<html>" * 50, text)
-    yield refused("text", "utf8.wav", "<title>Seite nicht verfügbar</title>".encode(), text)
-    yield refused("text", "utf8-bom.wav", "\ufeffnot here".encode(), text)
-    yield refused("text", "utf16.wav", "not here".encode("utf-16"), text)
+    of_text = "text in UTF-8, or in UTF-16 after a byte order mark"
+    yield refused(of_text, "ascii.wav", b"404: Not Found\n", text)
+    yield refused(of_text, "html.wav", b"<!DOCTYPE html>\n<html>" * 50, text)
+    yield refused(of_text, "utf8.wav", "<title>Seite nicht verfügbar</title>".encode(), text)
+    yield refused(of_text, "utf8-bom.wav", "\ufeffnot here".encode(), text)
+    begins = "this is text, not audio: it begins 'nicht da: ü'"
+    for codec in ("utf-8", "utf-8-sig", "utf-16"):
+        yield refused(of_text, f"{codec}.wav", "nicht da: ü".encode(codec), begins)
+    yield refused(of_text, "utf-16-be.wav", "\ufeffnicht da: ü".encode("utf-16-be"), begins)
+    # The character across byte 256 is cut.
+    yield refused(of_text, "utf-8-long.wav", b"x" + "ü".encode() * 999, text)
     yield refused("bytes that are no audio", "zip.wav", b"PK\3\4" + bytes(range(200)), NOT_KNOWN)
+    yield refused("bytes that are no audio", "latin-1.wav", "nicht verfügbar".encode("latin-1"), NOT_KNOWN)
+    yield refused("bytes that are no audio", "utf-16-no-mark.wav", "not here".encode("utf-16-le"), NOT_KNOWN)
     yield refused("bytes that are no audio", "zeros.wav", bytes(500), NOT_KNOWN)
     yield refused("bytes that are no audio", "avi.wav", b"RIFF\4\0\0\0AVI ", NOT_KNOWN)
     yield refused("no `fmt ` part", "no-fmt.wav", wave(data(PCM16)), "the WAV header has no 'fmt ' part")
@@ -468,8 +564,9 @@ def make_refusals() -> Iterator[Case]:
     yield refused("a `fmt ` part that is too short", "fmt-16-ext.wav", content, error, "")
     row = "a codec that libsndfile does not have"
     for tag in (0x0161, 0x2000, 0x0000):
-        content = wave(fmt(tag=tag, extra=b"\0\0"), data(PCM16))
-        yield refused(row, f"codec-{tag:04x}.wav", content, "unsupported codec: …")
+        for name, header in (("", fmt(tag=tag, extra=b"\0\0")), ("-ext", extensible(tag=tag))):
+            error = f"unsupported codec: format tag 0x{tag:04x}"
+            yield refused(row, f"codec-{tag:04x}{name}.wav", wave(header, data(PCM16)), error)
     row = "an extensible header with an unknown GUID"
     error = "unknown codec: subformat GUID 01000000010002000000000000000000"
     yield refused(row, "guid.wav", wave(extensible(guid_rest=(1, 2, bytes(8))), data(PCM16)), error)
@@ -627,17 +724,22 @@ def test_mp3_in_wav_is_tried_where_libsndfile_can_write_mp3() -> None:
     assert "mp3-in.wav" in cases()
 
 
-def test_codecs_with_an_unfinished_header_are_not_taken_for_empty(tmp_path: Path) -> None:
+@pytest.mark.parametrize("subtype", UNFINISHED_CODECS)
+def test_codecs_with_an_unfinished_header_are_not_taken_for_empty(tmp_path: Path, subtype: str) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "fine.wav").write_bytes(wave(fmt(), data(PCM16)))
-    for subtype in ("IMA_ADPCM", "MS_ADPCM", "GSM610", "G721_32"):
-        content = with_data_size(written("WAV", subtype), 0)
-        (tmp_path / "in" / f"{subtype}.wav").write_bytes(content)
+    whole = written("WAV", subtype)
+    (tmp_path / "in" / "0.wav").write_bytes(with_data_size(whole, 0))
+    (tmp_path / "in" / "top.wav").write_bytes(with_data_size(whole, 0xFFFFFFFF))
+    assert sf.info(tmp_path / "in" / "0.wav").frames == 0
     found = build_and_see(tmp_path / "in", tmp_path / "out")
-    silent = [name for name, one in found.items() if one.row.error is None and one.row.frames == 0]
-    assert silent == []
-    noted = [name for name, one in found.items() if one.row.error is None and UNFINISHED not in one.row.notes]
-    assert noted == ["fine.wav"]
+    assert found["fine.wav"].row.notes == ()
+    said = UNFINISHED_CODECS[subtype]
+    assert found["0.wav"].row.error == f"unfinished header: {said} is not read without the size of its data"
+    assert found["0.wav"].row.chunks == 0
+    assert found["top.wav"].row.error is None
+    assert UNFINISHED in found["top.wav"].row.notes
+    assert found["top.wav"].samples == decoded_by_libsndfile(whole)
 
 
 def test_a_claim_of_2_to_the_36_frames_takes_no_memory_and_no_time(tmp_path: Path) -> None:
@@ -662,17 +764,8 @@ TORTURE: dict[tuple[Outcome, str], list[str]] = {
         "ni-media/sin_mod440.1.44100.44100.s16be.aiff",
         "ni-media/sin_mod440.1.44100.44100.s8be.aiff",
         "ni-media/sin_mod440.1.48000.48000.s8be.aiff",
-        "scipy/test-8000Hz-le-1ch-1byte-ulaw.wav",
         "tinytag/pluck-pcm8.aiff",
         "tinytag/test.aiff",
-        "wavefile/8bit-8kHz-mono-alaw-encoded-from-ADPCM.wav",
-        "wavefile/8bit-8kHz-mono-alaw-encoded-from-mulaw.wav",
-        "wavefile/8bit-8kHz-mono-mulaw-encoded-from-alaw.wav",
-        "wavefile/8bit-alaw-8kHz-noBext-mono-encoded.wav",
-        "wavefile/8bit-mulaw-8kHz-noBext-mono-encoded.wav",
-        "wavefile/A-Law-8kHz-1c-1region-reaper-encoded-clear-headers.wav",
-        "wavefile/A-Law-8kHz-markers-1c-encoded-clear-headers.wav",
-        "wavefile/out__8bit-mulaw-8kHz-noBext-mono-encoded.wav",
     ],
     ("decoded", "lossy: GSM610"): [
         "atldotnet/aiff.aiff",
@@ -715,6 +808,7 @@ TORTURE: dict[tuple[Outcome, str], list[str]] = {
         "scipy/test-44100Hz-2ch-32bit-float-be.wav",
         "scipy/test-48000Hz-2ch-64bit-float-le-wavex.wav",
         "scipy/test-8000Hz-be-3ch-5S-24bit.wav",
+        "scipy/test-8000Hz-le-1ch-1byte-ulaw.wav",
         "scipy/test-8000Hz-le-2ch-1byteu.wav",
         "scipy/test-8000Hz-le-3ch-5S-24bit-rf64.wav",
         "scipy/test-8000Hz-le-4ch-9S-12bit.wav",
@@ -730,12 +824,20 @@ TORTURE: dict[tuple[Outcome, str], list[str]] = {
         "wavefile/4-channel-16-bit-48kHz-mono-fromScratch.wav",
         "wavefile/64-bit-441kHz-mono-fromScratch.wav",
         "wavefile/64-to-8-overflow.wav",
+        "wavefile/8bit-8kHz-mono-alaw-encoded-from-ADPCM.wav",
+        "wavefile/8bit-8kHz-mono-alaw-encoded-from-mulaw.wav",
+        "wavefile/8bit-8kHz-mono-mulaw-encoded-from-alaw.wav",
+        "wavefile/8bit-alaw-8kHz-noBext-mono-encoded.wav",
+        "wavefile/8bit-mulaw-8kHz-noBext-mono-encoded.wav",
+        "wavefile/A-Law-8kHz-1c-1region-reaper-encoded-clear-headers.wav",
+        "wavefile/A-Law-8kHz-markers-1c-encoded-clear-headers.wav",
         "wavefile/M1F1-int12WE-AFsp-LIST-NEW-TAGS.wav",
         "wavefile/M1F1-int12WE-AFsp-out-set-get-tag-2.wav",
         "wavefile/M1F1-int12WE-AFsp.wav",
         "wavefile/RIFF-to-RIFX-16bit-mono.wav",
         "wavefile/RIFX-16bit-mono.wav",
         "wavefile/fromScratch-CUE.wav",
+        "wavefile/out__8bit-mulaw-8kHz-noBext-mono-encoded.wav",
     ],
     ("exact", "low-justified"): [
         "hound/waveformatextensible-24bit-4byte-48kHz-stereo.wav",
@@ -909,7 +1011,7 @@ def is_said(quote: str, said: str) -> bool:
 def test_every_row_of_the_page_is_tested_and_every_test_has_a_row() -> None:
     tested = {case.row for case in cases().values()} | set(COVERED)
     if "MP3" not in sf.available_formats():
-        tested |= {"MP3 in WAV", "MP3 in WAV, truncated"}
+        tested |= {"MP3 in WAV", "MP3 in WAV, truncated", "MP3 in WAV with a data size of 0"}
     assert set(page_rows()) == tested
 
 
@@ -1068,6 +1170,17 @@ def test_names_are_printed_safely_when_they_are_refused(tmp_path: Path) -> None:
     ]
 
 
+@covers("a name that begins with a dot")
+def test_hidden_files_and_folders_count_like_others(tmp_path: Path) -> None:
+    (tmp_path / "in" / ".cache").mkdir(parents=True)
+    for name in (".a.wav", "._b.wav", ".cache/c.wav", ".cache/.d.wav", ".wav"):
+        (tmp_path / "in" / name).write_bytes(wave(fmt(), data(PCM16)))
+    found = build_and_see(tmp_path / "in", tmp_path / "out")
+    # Of ".wav" all is name and nothing is extension.
+    assert sorted(found) == sorted([".a.wav", "._b.wav", ".cache/c.wav", ".cache/.d.wav"])
+    assert all(one.row.error is None and one.samples == IN_24 for one in found.values())
+
+
 # -- what is no plain file
 
 
@@ -1131,6 +1244,15 @@ def test_links_are_followed_and_end(place: Path) -> None:
     }
 
 
+@covers("a link out of the input folder")
+def test_links_are_followed_out_of_the_input_folder(place: Path) -> None:
+    (place.parent / "elsewhere").mkdir()
+    (place.parent / "elsewhere" / "b.wav").write_bytes((place / "a.wav").read_bytes())
+    (place / "away.wav").symlink_to("../elsewhere/b.wav")
+    (place / "away").symlink_to(place.parent / "elsewhere")
+    assert paths_and_errors(place) == {"a.wav": None, "away.wav": None, "away/b.wav": None}
+
+
 @covers("a link that leads nowhere", NO_FILE)
 @covers("a link to itself", LOOP)
 @pytest.mark.parametrize(("target", "error"), [("missing.wav", NO_FILE), ("a link.wav", LOOP)])
@@ -1147,6 +1269,7 @@ BUILD_WITHOUT_PRIVILEGES = """
 import os, sys
 import audiochunk
 import audiochunk.pipeline.run, audiochunk.reader.dataset, soundfile
+import encodings.utf_8_sig, encodings.utf_16  # like these, loaded late, from where nobody else may read
 if os.geteuid() == 0:
     try:
         os.setgroups([])
@@ -1236,6 +1359,7 @@ def write_sparse(path: Path, size: int, *, bits: int) -> None:
     os.truncate(path, len(head) + size)
 
 
+@covers("such a data size with more behind it than it claims", UNFINISHED)
 @pytest.mark.parametrize(("magic", "size"), [(b"RIFF", 0xFFFFFFFF), (b"RIFF", 0x7FFFF000), (b"RF64", 0xFFFFFFFF)])
 def test_an_unfinished_header_of_a_stream_beyond_its_size_means_all_of_it(
     tmp_path: Path, magic: bytes, size: int
@@ -1246,6 +1370,39 @@ def test_an_unfinished_header_of_a_stream_beyond_its_size_means_all_of_it(
     os.truncate(path, len(head) + 5 * 10**9)
     info = probe(path)
     assert (info.frames, info.notes) == (25 * 10**8, (UNFINISHED,))
+
+
+@covers("such a data size, filled, and RIFF chunks behind it")
+@pytest.mark.parametrize("size", [0x7FFFF000, 0x7FFFFFFE, 0xFFFFFF00, 0xFFFFFFFE])
+@pytest.mark.parametrize(
+    "follows",
+    [b"", part(b"LIST", b"INFO"), part(b"LIST", b"INFOabc", pad=False), part(b"bext", bytes(602)) + part(b"id3 ")],
+)
+def test_a_size_that_looks_unfinished_counts_where_it_is_right(tmp_path: Path, size: int, follows: bytes) -> None:
+    path = tmp_path / "a.wav"
+    write_at_the_end(path, wave(fmt(), data(b"", size=size)), size, follows)
+    info = probe(path)
+    assert (info.frames, info.notes) == (size // 2, ())
+
+
+@pytest.mark.parametrize("size", [0x7FFFF000, 0x7FFFFFFE, 0xFFFFFF00, 0xFFFFFFFE])
+@pytest.mark.parametrize("follows", [b"garbage" * 10, bytes(100), part(b"LIST", b"INFO", size=1000)])
+def test_a_size_that_looks_unfinished_does_not_count_before_anything_else(
+    tmp_path: Path, size: int, follows: bytes
+) -> None:
+    path = tmp_path / "a.wav"
+    write_at_the_end(path, wave(fmt(), data(b"", size=size)), size, follows)
+    info = probe(path)
+    assert (info.frames, info.notes) == ((size + len(follows)) // 2, (UNFINISHED,))
+
+
+def write_at_the_end(path: Path, head: bytes, size: int, follows: bytes) -> None:
+    """A head, so many bytes of silence that take no space, and what follows them."""
+    with path.open("xb") as file:
+        file.write(head)
+        file.truncate(len(head) + size)
+        file.seek(0, os.SEEK_END)
+        file.write(follows)
 
 
 @covers("RF64 of 6 GB")

@@ -3,6 +3,7 @@
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -44,9 +45,11 @@ def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     context.set_forkserver_preload(["audiochunk.pipeline.shards"])
     # Ctrl-C reaches every process of the terminal; the parent alone decides what it means. The server and all that it
     # forks inherit the mask, so that there is no moment at which a worker could be hit.
+    multiprocessing.resource_tracker.ensure_running()  # now: the server would start it, and it unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        multiprocessing.forkserver.ensure_running()
+        with _held_back():
+            multiprocessing.forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
@@ -57,6 +60,27 @@ def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         raise
     else:
         pool.shutdown()
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until the end of the block.
+
+    A mask would not do: the kernel gives a signal to any thread that has none, numpy's for one, and Python then
+    interrupts the main thread all the same.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python interrupts the main thread only
+        return
+    came: list[int] = []
+    before = {n: signal.signal(n, lambda number, _: came.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def refuse_to_run_in_a_worker() -> None:
@@ -148,7 +172,9 @@ def _run(
     while not suspects:
         for task in islice(tasks, in_flight - len(running)):
             try:
-                running[executor.submit(fn, task)] = task
+                # Submitting may start a process; cut short there, the pool would not know of it and could not end it.
+                with _held_back():
+                    running[executor.submit(fn, task)] = task
             except BrokenExecutor:
                 suspects.append(task)
                 break

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from audiochunk.config import Compression, Encoding
 from audiochunk.errors import DatasetError, reason
 from audiochunk.storage.manifest import ShardEntry
-from audiochunk.storage.shard import DATA_OFFSET, ShardSpec, decompress_frame, read_seek_table
+from audiochunk.storage.seekable import decompress_frame, read_seek_table
+from audiochunk.storage.shard import DATA_OFFSET, ShardSpec
 
 Chunks = npt.NDArray[Any]
 

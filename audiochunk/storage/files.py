@@ -37,6 +37,14 @@ def write_whole(path: Path, data: bytes, *, fsync: bool) -> None:
         raise
 
 
+def write_all(fd: int, data: bytes | bytearray) -> None:
+    """Write bytes to an open file, however many calls that takes."""
+    with memoryview(data) as view:
+        done = 0
+        while done < len(view):
+            done += os.write(fd, view[done:])
+
+
 def fsync_path(path: Path) -> None:
     """Make a file's bytes, or a folder's names, survive a loss of power."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -49,7 +49,7 @@ def test_one_screen_tells_what_is_there(dataset: Path) -> None:
         "44,100 Hz  2 ch  FLOAT",
         "16,000 Hz  1 ch  PCM_16",
         "of samples lay beyond full scale",
-        "bits of entropy a sample, of 8 (from all chunks)",
+        "bits of entropy a sample, of at most 8 (all chunks)",
         "skipped (12):",
         "z09.wav: the file is empty (0 bytes)",
         "and 2 more: --all",
@@ -118,6 +118,7 @@ def test_a_recording_is_shown(dataset: Path) -> None:
         (["--recording", "nope.wav"], 2, "there is no recording 'nope.wav'"),
         (["--chunk", "0", "--split", "val"], 2, "no split 'val'"),
         (["--chunk", "0", "--recording", "x"], 2, "one or the other"),
+        (["--split", "train"], 2, "give both"),
     ],
 )
 def test_what_is_not_there_is_named(dataset: Path, arguments: list[str], code: int, words: str) -> None:

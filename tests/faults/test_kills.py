@@ -16,6 +16,7 @@ import audiochunk
 from audiochunk.config import BuildConfig
 from audiochunk.pipeline import run
 from audiochunk.pipeline.shards import ShardResult
+from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.manifest import Manifest
 from audiochunk.storage.shard import digest_file
 
@@ -79,7 +80,7 @@ def test_a_build_killed_at_random_moments_ends_as_if_it_had_not_been(
     assert unfinished >= 3, "hardly any kill hit a build at work: the moments say nothing"
 
 
-class KillAWorker(run.Watcher):
+class KillAWorker(Watcher):
     """Kills one worker process of this build after its first shards, so many times."""
 
     def __init__(self, times: int) -> None:
@@ -104,12 +105,43 @@ def test_a_build_survives_the_death_of_its_workers(recordings: Path, tmp_path: P
         assert files_of(tmp_path / str(times)) == files_of(tmp_path / "whole")
 
 
+def test_no_process_is_left_after_the_parent_is_killed(recordings: Path, tmp_path: Path) -> None:
+    arguments = [*command(recordings, tmp_path / "out"), "--compress", "zstd:19", "--workers", "3"]
+    process = subprocess.Popen(arguments, env=environment(), start_new_session=True)
+    while not list(tmp_path.glob("out/.build/*.safetensors.zst.json")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    wait_for_the_group(process.pid)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.05, 0.1, 0.2, 0.3, 0.5])
+def test_an_interrupt_of_the_whole_group_is_one_line_whenever_it_comes(
+    recordings: Path, tmp_path: Path, moment: float
+) -> None:
+    """As Ctrl-C on a terminal does: twice, for the impatient."""
+    arguments = [*command(recordings, tmp_path / "out"), "--compress", "zstd:19"]
+    process = subprocess.Popen(arguments, env=environment(), start_new_session=True, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "out" / ".build").exists():
+        assert process.poll() is None
+        time.sleep(0.005)
+    time.sleep(moment)
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert stderr == "audiochunk: interrupted; the same command goes on from the finished shards\n"
+    assert process.returncode == 130
+    wait_for_the_group(process.pid)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("workers", ["1", "3"])
 def test_no_process_is_left_after_an_interrupt(recordings: Path, tmp_path: Path, number: int, workers: str) -> None:
     arguments = [*command(recordings, tmp_path / "out"), "--compress", "zstd:19", "--workers", workers]
     process = subprocess.Popen(arguments, env=environment(), start_new_session=True, stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob("out/.build/*.json")):
+    while not list(tmp_path.glob("out/.build/*.safetensors.zst.json")):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(number)  # to the parent alone, as `kill` and job schedulers do

@@ -21,7 +21,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(seeds(target)):
             (Path(folder) / f"seed-{number:04}").write_bytes(seed)
-        limits = [f"-max_total_time={seconds}", f"-max_len={2 * MAX_BYTES}", "-timeout=10", "-rss_limit_mb=0", "-malloc_limit_mb=1024"]
+        limits = [
+            f"-max_total_time={seconds}",
+            f"-max_len={2 * MAX_BYTES}",
+            "-timeout=10",
+            "-rss_limit_mb=0",
+            "-malloc_limit_mb=1024",
+        ]
         atheris.Setup([sys.argv[0], *limits, folder], lambda data: TARGETS[target](data) and None)
         atheris.Fuzz()
 

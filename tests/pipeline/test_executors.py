@@ -4,7 +4,12 @@ import math
 import multiprocessing
 import operator
 import os
+import signal
+import subprocess
+import sys
+import textwrap
 import time
+import wave
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
@@ -14,21 +19,39 @@ from typing import Any
 
 import pytest
 
-from audiochunk.config import parse_size
+import audiochunk
+from audiochunk.config import BuildConfig, parse_size
 from audiochunk.errors import ConfigError, MachineError
-from audiochunk.pipeline.executors import SerialExecutor, process_pool, run_tasks, usable_cpus
+from audiochunk.pipeline.executors import (
+    SerialExecutor,
+    process_pool,
+    refuse_to_run_in_a_worker,
+    run_tasks,
+    usable_cpus,
+)
+from audiochunk.pipeline.run import build
 
 # Worker processes cannot import this file: what they run comes from the library, and from expressions.
 PID = "__import__('os').getpid()"
 DIE = "__import__('os')._exit(1)"
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process is there and has not ended; one that has may wait for ever for an init that reaps it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:  # gone meanwhile, or a system without /proc
+        return not Path("/proc/self").exists()
+
+
 def is_gone(pid: int) -> bool:
     """Whether a process ends within ten seconds. It is the fork server's child, which cannot be waited for."""
     for _ in range(1000):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+        if not is_running(pid):
             return True
         time.sleep(0.01)
     return False
@@ -144,16 +167,133 @@ def test_workers_end_with_the_block_that_failed() -> None:
     assert is_gone(pids[0])
 
 
-def test_workers_leave_interrupts_to_the_parent() -> None:
-    ignored = "(lambda s: s.getsignal(s.SIGINT) == s.SIG_IGN)(__import__('signal'))"
-    assert list(run_tasks(eval, [ignored], workers=2)) == [True]
+def start(tmp_path: Path, script: str) -> subprocess.Popen[str]:
+    """A new process, in which nothing of multiprocessing is running yet."""
+    file = tmp_path / "script.py"
+    file.write_text(textwrap.dedent(script))
+    environment = {**os.environ, "PYTHONPATH": os.fspath(Path(audiochunk.__file__).parents[1])}
+    return subprocess.Popen(
+        [sys.executable, os.fspath(file)],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
-def test_a_worker_that_imports_the_script_may_not_start_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_leave_interrupts_to_the_parent(tmp_path: Path) -> None:
+    script = """
+        import os, signal
+        from audiochunk.pipeline.executors import run_tasks
+
+        MASK = "__import__('signal').SIGINT in __import__('signal').pthread_sigmask(0, [])"
+        HIT = "__import__('os').kill(__import__('os').getpid(), __import__('signal').SIGINT) or 'went on'"
+
+        if __name__ == "__main__":
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+            # The first pool of a process starts the server, later ones find it.
+            for _ in range(2):
+                print(list(run_tasks(eval, [MASK], workers=2)), list(run_tasks(eval, [HIT], workers=2)))
+            print(signal.pthread_sigmask(signal.SIG_BLOCK, []) == before)
+    """
+    out, err = start(tmp_path, script).communicate(timeout=60)
+    assert out.splitlines() == ["[True] ['went on']", "[True] ['went on']", "True"], err
+
+
+def test_the_parent_can_be_interrupted_as_before() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with process_pool(1) as pool:
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+        assert pool.submit(operator.neg, 1).result() == -1
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+@pytest.mark.parametrize("at_work", [False, True], ids=["idle", "at work"])
+def test_workers_and_their_server_end_with_a_parent_that_is_killed(tmp_path: Path, at_work: bool) -> None:
+    script = f"""
+        import os, time
+        from audiochunk.pipeline.executors import process_pool
+
+        PIDS = "__import__('time').sleep(0.2) or (__import__('os').getpid(), __import__('os').getppid())"
+
+        if __name__ == "__main__":
+            with process_pool(2) as pool:
+                found = [pool.submit(eval, PIDS) for _ in range(8)]
+                pids = {{pid for future in found for pid in future.result()}}
+                if {at_work}:
+                    for _ in range(4):
+                        pool.submit(time.sleep, 600)
+                print(*pids, flush=True)
+                time.sleep(600)
+    """
+    parent = start(tmp_path, script)
+    assert parent.stdout is not None
+    try:
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 3  # two workers and the server that forked them
+        assert parent.pid not in pids
+        assert all(is_running(pid) for pid in pids)
+    finally:
+        parent.kill()
+        parent.wait()
+    # What is left would hold these pipes open; they are not read, for that would wait for it.
+    parent.stdout.close()
+    assert parent.stderr is not None
+    parent.stderr.close()
+    assert [pid for pid in pids if not is_gone(pid)] == []
+
+
+def test_a_worker_that_imports_the_script_may_not_start_a_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_to_run_in_a_worker()
     monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
     with pytest.raises(ConfigError, match='if __name__ == "__main__"'):
-        list(run_tasks(operator.neg, [1], workers=2))
-    assert list(run_tasks(operator.neg, [1], workers=1)) == [-1]
+        refuse_to_run_in_a_worker()
+    # It is the first thing that a build does: neither the options nor the folders have been looked at.
+    with pytest.raises(ConfigError, match='if __name__ == "__main__"'):
+        build(tmp_path / "nowhere", tmp_path / "out", BuildConfig(), workers=0)
+    assert os.listdir(tmp_path) == []
+
+
+BUILDING = """
+import audiochunk
+
+{start}audiochunk.build("wavs", "out", workers=2, chunk_bytes=64, shard_size=128, fsync=False)
+"""
+
+
+@pytest.fixture
+def wavs(tmp_path: Path) -> Path:
+    """Recordings of several shards."""
+    folder = tmp_path / "wavs"
+    folder.mkdir()
+    for name in ("a.wav", "b.wav"):
+        with wave.open(os.fspath(folder / name), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8000)
+            file.writeframes(bytes(800))
+    return folder
+
+
+@pytest.mark.usefixtures("wavs")
+def test_a_script_without_a_guard_is_told_what_is_wrong(tmp_path: Path) -> None:
+    process = start(tmp_path, BUILDING.format(start=""))
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert 'if __name__ == "__main__"' in err
+    assert "ConfigError" in err
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+@pytest.mark.usefixtures("wavs")
+def test_a_script_with_a_guard_builds(tmp_path: Path) -> None:
+    process = start(tmp_path, BUILDING.format(start='if __name__ == "__main__":\n    '))
+    _, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    assert len(list((tmp_path / "out").glob("train-*.safetensors"))) > 2
 
 
 # How much is handed out.

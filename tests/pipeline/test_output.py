@@ -3,6 +3,7 @@
 import json
 import os
 import wave
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from audiochunk.pipeline.output import (
     failed_while_decoding,
     look,
 )
-from audiochunk.storage.manifest import Manifest
+from audiochunk.storage.manifest import Manifest, RecordingRow
 from audiochunk.storage.shard import ShardSpec, ShardWriter
 
 OPTIONS: dict[str, Any] = {"chunk_bytes": 64, "shard_size": 320, "on_error": "skip"}
@@ -67,9 +68,9 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_missing_and_an_empty_folder_hold_nothing(folder: Path, overwrite: bool) -> None:
-    assert look(folder, overwrite=overwrite) == Output(folder, None, False, ())
+    assert look(folder, overwrite=overwrite) == Output(folder, None)
     folder.mkdir()
-    assert look(folder, overwrite=overwrite) == Output(folder, None, False, ())
+    assert look(folder, overwrite=overwrite) == Output(folder, None)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -87,7 +88,6 @@ def test_a_file_is_no_folder(folder: Path, overwrite: bool) -> None:
         (["b", "a", "c", "e", "d"], "a, b, c and 2 more"),
         (["new\nline"], r"new\nline"),
         (["train-00000.safetensors"], "train-00000.safetensors"),
-        (["recordings.jsonl"], "recordings.jsonl"),
         (["manifest.json.host.1.0.tmp"], "manifest.json.host.1.0.tmp"),
         (["caf\udce9"], r"caf\xe9"),
     ],
@@ -101,37 +101,159 @@ def test_foreign_files_are_named(folder: Path, names: list[str], named: str) -> 
     assert str(refused.value).endswith(
         f"shards: is not empty and holds no dataset: {named}; choose another --out, or say --overwrite"
     )
-    assert look(folder, overwrite=True) == Output(folder, None, False, tuple(sorted(names)))
+    assert look(folder, overwrite=True) == Output(folder, None)
+
+
+def write_table(path: Path) -> None:
+    """A recordings table as a build makes it, of one row."""
+    row = RecordingRow(
+        path="a.wav",
+        split="train",
+        channel=None,
+        sample_rate=8000,
+        channels=1,
+        frames=400,
+        subtype="PCM_16",
+        bytes=844,
+        first_chunk=0,
+        chunks=6,
+        dropped_frames=16,
+        clipped=0,
+        notes=(),
+    )
+    path.write_bytes(row.encode())
+
+
+def test_a_recordings_table_of_ours_without_a_manifest_may_be_overwritten(folder: Path) -> None:
+    folder.mkdir()
+    write_table(folder / "recordings.jsonl")
+    with pytest.raises(OutputExistsError, match=r"is not empty and holds no dataset: recordings\.jsonl; .*--overwrite"):
+        look(folder, overwrite=False)
+    assert look(folder, overwrite=True) == Output(folder, None)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}\n", b'{"path": "a.wav", "artist": "x"}\n', b"\xff\n", b"path\tsplit\n", b"[" * 10**5, b'{"a":' * 10**5],
+    ids=lambda content: ascii(content[:20]),
+)
+def test_recordings_of_somebody_else_are_never_overwritten(folder: Path, content: bytes, overwrite: bool) -> None:
+    folder.mkdir()
+    (folder / "recordings.jsonl").write_bytes(content)
+    with pytest.raises(OutputExistsError) as refused:
+        look(folder, overwrite=overwrite)
+    assert str(refused.value).endswith("shards: its recordings.jsonl is not one of audiochunk's; choose another --out")
+    assert tree(folder) == {"recordings.jsonl": content}
+
+
+def test_a_build_with_overwrite_leaves_recordings_of_somebody_else(source: Path, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "recordings.jsonl").write_bytes(b'{"artist": "x"}\n')
+    with pytest.raises(OutputExistsError):
+        run.build(source, folder, BuildConfig.make(**OPTIONS), workers=1, fsync=False, overwrite=True)
+    assert tree(folder) == {"recordings.jsonl": b'{"artist": "x"}\n'}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_dataset_is_found(source: Path, folder: Path, overwrite: bool) -> None:
     manifest = build(source, folder)
     (folder / "README").touch()
-    assert look(folder, overwrite=overwrite) == Output(folder, manifest, False, ())
+    assert look(folder, overwrite=overwrite) == Output(folder, manifest)
 
 
-def test_an_unfinished_build_is_found_and_what_belongs_to_it_is_not_foreign(folder: Path) -> None:
+def make_build_folder(folder: Path) -> None:
+    """A build folder as an unfinished build leaves it."""
     (folder / ".build").mkdir(parents=True)
+    (folder / ".build" / "build.json").write_bytes(b'{"format":"audiochunk","versions":{}}')
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_unfinished_build_is_found_and_what_belongs_to_it_is_not_foreign(folder: Path, overwrite: bool) -> None:
+    make_build_folder(folder)
     # A seal that was cut short: one shard is in place, the table is, and a manifest was being written.
     for name in (
         "train-00000.safetensors",
         ".build/train-00000.safetensors.json",
-        "recordings.jsonl",
         "manifest.json.host.12.0a.tmp",
     ):
         (folder / name).touch()
-    assert look(folder, overwrite=False) == Output(folder, None, True, ())
+    write_table(folder / "recordings.jsonl")
+    assert look(folder, overwrite=overwrite) == Output(folder, None)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "train-00001.safetensors", "other.tmp", "failed", "lock"])
 def test_foreign_files_beside_an_unfinished_build_are_named(folder: Path, name: str) -> None:
-    (folder / ".build").mkdir(parents=True)
+    make_build_folder(folder)
     for path in (".build/train-00000.safetensors.json", ".build/failed.json", ".build/lock", name):
         (folder / path).touch()
     with pytest.raises(OutputExistsError, match=f"holds no dataset: {name};"):
         look(folder, overwrite=False)
-    assert look(folder, overwrite=True) == Output(folder, None, True, (name,))
+    assert look(folder, overwrite=True) == Output(folder, None)
+
+
+@pytest.mark.parametrize("names", [[], ["lock"], ["lock", "build.json.host.1.0a.tmp"]], ids=str)
+def test_a_build_folder_that_could_not_yet_be_marked_is_no_obstacle(folder: Path, names: list[str]) -> None:
+    (folder / ".build").mkdir(parents=True)
+    for name in names:
+        (folder / ".build" / name).touch()
+    assert look(folder, overwrite=False) == look(folder, overwrite=True) == Output(folder, None)
+
+
+def is_file(work: Path) -> None:
+    work.write_bytes(b"mine")
+
+
+def is_link(work: Path) -> None:
+    make_build_folder(work.parent.parent / "elsewhere")
+    work.symlink_to(work.parent.parent / "elsewhere" / ".build")
+
+
+def is_folder_of_another_tool(work: Path) -> None:
+    work.mkdir()
+    (work / "build.json").write_bytes(b'{"format": "ninja"}')
+
+
+def is_unmarked(work: Path) -> None:
+    work.mkdir()
+    (work / "train-00000.safetensors.json").write_bytes(b"mine")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("with_dataset", [False, True])
+@pytest.mark.parametrize("make", [is_file, is_link, is_folder_of_another_tool, is_unmarked])
+def test_a_build_folder_of_somebody_else_is_refused(
+    source: Path, folder: Path, make: Callable[[Path], None], with_dataset: bool, overwrite: bool
+) -> None:
+    if with_dataset:
+        build(source, folder)
+    folder.mkdir(exist_ok=True)
+    make(folder / ".build")
+    before = tree(folder)
+    for attempt in (
+        lambda: look(folder, overwrite=overwrite),
+        lambda: run.build(source, folder, BuildConfig.make(**OPTIONS), workers=1, fsync=False, overwrite=overwrite),
+    ):
+        with pytest.raises(OutputExistsError) as refused:
+            attempt()
+        assert str(refused.value).endswith(".build: is not a build folder of audiochunk's; choose another --out")
+    assert tree(folder) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"{", b"mangled"])
+@pytest.mark.parametrize("compress", ["none", "zstd"])
+def test_a_mangled_manifest_beside_shards_may_be_overwritten(
+    source: Path, folder: Path, compress: str, content: bytes
+) -> None:
+    build(source, folder, compress=compress)
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(
+        OutputExistsError, match=r"holds a damaged dataset \(.*; choose another --out, or say --overwrite"
+    ):
+        look(folder, overwrite=False)
+    assert look(folder, overwrite=True) == Output(folder, None)
+    clear(folder, fsync=False)
+    assert tree(folder) == {}
 
 
 def test_a_damaged_manifest_is_refused_and_may_be_overwritten(source: Path, folder: Path) -> None:
@@ -140,12 +262,13 @@ def test_a_damaged_manifest_is_refused_and_may_be_overwritten(source: Path, fold
     manifest.write_bytes(manifest.read_bytes()[:-1])
     with pytest.raises(OutputExistsError, match=r"holds a damaged dataset \(.*canonical.*\); choose another --out, or"):
         look(folder, overwrite=False)
-    assert look(folder, overwrite=True) == Output(folder, None, False, ())
+    assert look(folder, overwrite=True) == Output(folder, None)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"name": "my web app", "format_version": 1}', b"\xff"])
 def test_a_manifest_of_somebody_else_is_never_overwritten(folder: Path, content: bytes) -> None:
     folder.mkdir()
+    (folder / "train-00000.safetensors").write_bytes(b"named like a shard, and none")
     (folder / "manifest.json").write_bytes(content)
     with pytest.raises(OutputExistsError, match="holds a damaged dataset"):
         look(folder, overwrite=False)
@@ -279,7 +402,8 @@ def test_a_dataset_is_removed_and_nothing_else(source: Path, folder: Path, compr
     foreign["sub/val-00000.safetensors"] = (folder / "sub" / "val-00000.safetensors").read_bytes()
     write_shard(folder / "mine.safetensors")  # one of ours, renamed: no longer a shard of a dataset
     foreign["mine.safetensors"] = (folder / "mine.safetensors").read_bytes()
-    clear(look(folder, overwrite=True), fsync=fsync)
+    look(folder, overwrite=True)
+    clear(folder, fsync=fsync)
     assert tree(folder) == foreign
 
 
@@ -287,14 +411,16 @@ def test_shards_with_names_of_other_splits_and_kinds_are_removed(source: Path, f
     build(source, folder)
     write_shard(folder / "old-00007.safetensors")
     write_shard(folder / "old-123456.safetensors.zst", compress="zstd")
-    clear(look(folder, overwrite=True), fsync=False)
+    look(folder, overwrite=True)
+    clear(folder, fsync=False)
     assert tree(folder) == {}
 
 
 def test_a_folder_with_the_name_of_a_shard_stays(source: Path, folder: Path) -> None:
     build(source, folder)
     (folder / "my-00000.safetensors").mkdir()
-    clear(look(folder, overwrite=True), fsync=False)
+    look(folder, overwrite=True)
+    clear(folder, fsync=False)
     assert os.listdir(folder) == ["my-00000.safetensors"]
 
 
@@ -308,7 +434,8 @@ def test_the_manifest_goes_first(source: Path, folder: Path, monkeypatch: pytest
         unlink(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", remembering)
-    clear(look(folder, overwrite=True), fsync=True)
+    look(folder, overwrite=True)
+    clear(folder, fsync=True)
     assert removed[:2] == ["manifest.json", "recordings.jsonl"]
     assert "train-00000.safetensors" in removed
 
@@ -317,7 +444,8 @@ def test_a_dataset_with_a_damaged_manifest_is_removed(source: Path, folder: Path
     build(source, folder)
     manifest = folder / "manifest.json"
     manifest.write_bytes(manifest.read_bytes()[:-1])
-    clear(look(folder, overwrite=True), fsync=False)
+    look(folder, overwrite=True)
+    clear(folder, fsync=False)
     assert tree(folder) == {}
 
 
@@ -328,27 +456,35 @@ def test_a_dataset_of_a_later_version_is_removed_only_when_told_to(source: Path,
     manifest.write_text(json.dumps(later, indent=2, sort_keys=True) + "\n")
     with pytest.raises(OutputExistsError, match="format version 2"):
         look(folder, overwrite=False)
-    clear(look(folder, overwrite=True), fsync=False)
+    look(folder, overwrite=True)
+    clear(folder, fsync=False)
     assert tree(folder) == {}
 
 
 def test_finished_shards_of_an_unfinished_build_stay(folder: Path) -> None:
-    (folder / ".build").mkdir(parents=True)
+    make_build_folder(folder)
     write_shard(folder / "train-00000.safetensors")
     (folder / ".build" / "train-00000.safetensors.json").touch()
     write_shard(folder / "train-00001.safetensors")
-    (folder / "recordings.jsonl").touch()
-    clear(look(folder, overwrite=True), fsync=False)
-    assert set(tree(folder)) == {"train-00000.safetensors", ".build/train-00000.safetensors.json", "recordings.jsonl"}
+    write_table(folder / "recordings.jsonl")
+    look(folder, overwrite=True)
+    clear(folder, fsync=False)
+    assert set(tree(folder)) == {
+        "train-00000.safetensors",
+        ".build/build.json",
+        ".build/train-00000.safetensors.json",
+        "recordings.jsonl",
+    }
 
 
 def test_there_is_nothing_to_remove_in_an_empty_folder(folder: Path) -> None:
     folder.mkdir()
-    clear(look(folder, overwrite=True), fsync=True)
+    look(folder, overwrite=True)
+    clear(folder, fsync=True)
     assert os.listdir(folder) == []
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "failed", "lock", "recordings", "mine-00000.safetensors"])
+@pytest.mark.parametrize("name", ["notes.txt", "failed", "lock", "recordings", "build.json", "mine-00000.safetensors"])
 def test_foreign_files_outlive_a_build_that_overwrites(source: Path, folder: Path, name: str) -> None:
     import soundfile as sf
 

@@ -22,8 +22,9 @@ from audiochunk.errors import (
     OutputExistsError,
     RecordingsError,
 )
-from audiochunk.pipeline import run
+from audiochunk.pipeline import build_folder, prepare, run
 from audiochunk.pipeline.shards import ShardResult
+from audiochunk.pipeline.watcher import Watcher
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.signal import audio
 from audiochunk.signal.encode import encode
@@ -349,7 +350,7 @@ def test_a_dataset_with_a_recording_that_failed_while_decoding_is_up_to_date(tmp
         assert second.failed == {b"bad.wav": "holds NaN or infinite samples"}
 
 
-class Interrupt(run.Watcher):
+class Interrupt(Watcher):
     """Ends a build after so many shards."""
 
     def __init__(self, after: int) -> None:
@@ -408,7 +409,7 @@ def test_a_seal_that_fails_at_any_step_leaves_a_build_to_go_on_with_or_a_dataset
 ) -> None:
     run.build(wavs, tmp_path / "whole", CONFIG, workers=1)
     out = tmp_path / "out"
-    real_replace, real_rmtree = Path.replace, shutil.rmtree
+    real_replace, real_remove = Path.replace, build_folder.remove
 
     def replace(self: Path, target: Path) -> Path:
         final = Path(target)
@@ -423,13 +424,13 @@ def test_a_seal_that_fails_at_any_step_leaves_a_build_to_go_on_with_or_a_dataset
             raise OSError(5, "input/output error")
         return real_replace(self, target)
 
-    def rmtree(*args: object, **kwargs: object) -> None:
+    def remove(work: Path) -> None:
         if step == "remove build folder":
             raise OSError(5, "input/output error")
-        real_rmtree(*args, **kwargs)  # type: ignore[arg-type]
+        real_remove(work)
 
     monkeypatch.setattr(Path, "replace", replace)
-    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    monkeypatch.setattr(build_folder, "remove", remove)
     with pytest.raises(MachineError, match="input/output error"):
         run.build(wavs, out, CONFIG, workers=1)
     monkeypatch.undo()
@@ -442,7 +443,7 @@ def test_a_seal_that_fails_at_any_step_leaves_a_build_to_go_on_with_or_a_dataset
 
 
 def test_a_second_build_into_the_same_folder_is_refused_at_once(wavs: Path, tmp_path: Path) -> None:
-    class Nested(run.Watcher):
+    class Nested(Watcher):
         def finished(self, result: ShardResult) -> None:
             with pytest.raises(MachineError, match="another build"):
                 run.build(wavs, tmp_path / "out", CONFIG, workers=1)
@@ -451,7 +452,7 @@ def test_a_second_build_into_the_same_folder_is_refused_at_once(wavs: Path, tmp_
 
 
 def test_a_recording_that_changes_while_the_dataset_is_built_is_named(wavs: Path, tmp_path: Path) -> None:
-    class Change(run.Watcher):
+    class Change(Watcher):
         def planned(self, plan: object) -> None:
             with (wavs / "speaker-2" / "take 11.wav").open("ab") as file:
                 file.write(b"more")
@@ -505,7 +506,7 @@ def test_splits_by_table_folder_and_share_put_whole_recordings_on_one_side(wavs:
 
 
 def test_a_split_that_gets_nothing_is_listed_and_warned_about(wavs: Path, tmp_path: Path) -> None:
-    class Listen(run.Watcher):
+    class Listen(Watcher):
         heard: list[str]
 
         def warn(self, sentence: str) -> None:
@@ -529,13 +530,13 @@ def test_a_misaligned_block_is_warned_about_once_per_channel_count(
     wavs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     sf.write(wavs / "three.wav", np.ones((5000, 3), np.int16), 8000, subtype="PCM_16")
-    run.make_plan(wavs, BuildConfig.make(block=1000))
+    prepare.make_plan(wavs, BuildConfig.make(block=1000))
     assert len(caplog.messages) == 2
-    assert "all 2 channels; --block 1024 does" in caplog.messages[0]
+    assert "all 2 channels; block 1024 does" in caplog.messages[0]
     assert "all 3 channels; no block does" in caplog.messages[1]
     caplog.clear()
-    run.make_plan(wavs, BuildConfig.make(block=1024, exclude=["three.wav"]))
-    run.make_plan(wavs, BuildConfig.make(block="auto"))
+    prepare.make_plan(wavs, BuildConfig.make(block=1024, exclude=["three.wav"]))
+    prepare.make_plan(wavs, BuildConfig.make(block="auto"))
     assert caplog.messages == []
 
 
@@ -551,4 +552,164 @@ def test_options_that_do_not_go_together_are_refused_before_the_input_is_looked_
     with pytest.raises(ConfigError, match="workers"):
         run.build(tmp_path / "nowhere", tmp_path / "out", BuildConfig(), workers=0)
     with pytest.raises(ConfigError, match="one or the other"):
-        run.make_plan(tmp_path, BuildConfig.make(split="folders"), split_file=tmp_path / "x.tsv")
+        prepare.make_plan(tmp_path, BuildConfig.make(split="folders"), split_file=tmp_path / "x.tsv")
+
+
+def write_floats(path: Path, frames: int, *, nan_at: int | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.Generator(np.random.PCG64(frames)).uniform(-0.5, 0.5, frames).astype(np.float32)
+    if nan_at is not None:
+        noise[nan_at] = np.nan
+    sf.write(path, noise, 8000, subtype="FLOAT")
+
+
+def interrupted(source: Path, out: Path, config: BuildConfig, *, after: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run.build(source, out, config, workers=1, watcher=Interrupt(after))
+
+
+def test_a_failure_found_with_skip_ends_a_build_that_is_resumed_with_fail(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    for name in "acdef":
+        write_floats(source / f"{name}.wav", 9000)
+    write_floats(source / "b.wav", 9000, nan_at=100)
+    interrupted(source, out, BuildConfig.make(shard_size=2 * 2048, on_error="skip"), after=4)
+    with pytest.raises(RecordingsError, match=r"b\.wav"):
+        run.build(source, out, BuildConfig.make(shard_size=2 * 2048), workers=1)
+    assert not (out / "manifest.json").exists()
+
+
+def test_a_failure_found_with_one_encoding_is_not_believed_with_another(tmp_path: Path) -> None:
+    """The NaN lies in the tail, which only padding needs."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    for name in "acdef":
+        write_floats(source / f"{name}.wav", 9000)
+    write_floats(source / "b.wav", 5000, nan_at=4990)
+    pad, drop = (BuildConfig.make(shard_size=2 * 2048, on_error="skip", tail=tail) for tail in ("pad", "drop"))
+    interrupted(source, out, pad, after=6)
+    run.build(source, out, drop, workers=1)
+    run.build(source, tmp_path / "fresh", drop, workers=1)
+    assert files_of(out) == files_of(tmp_path / "fresh")
+    assert Manifest.read(out).skipped == 0
+
+
+@pytest.mark.parametrize("on_error", ["skip"])
+def test_a_dataset_is_not_made_where_every_recording_fails_while_decoding(tmp_path: Path, on_error: str) -> None:
+    write_floats(tmp_path / "in" / "a.wav", 5000, nan_at=0)
+    config = BuildConfig.make(on_error=on_error, split="train=0.5,val=0.5")
+    with pytest.raises(InputError, match=r"no recording could be decoded: a\.wav: holds NaN"):
+        run.build(tmp_path / "in", tmp_path / "out", config)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "file"])
+def test_a_build_folder_that_is_somebody_elses_is_refused_and_untouched(wavs: Path, tmp_path: Path, kind: str) -> None:
+    out, work = tmp_path / "out", tmp_path / "out" / BUILD_FOLDER
+    out.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    if kind == "folder":
+        work.mkdir()
+        (work / "precious.tmp").write_text("mine")
+    elif kind == "link":
+        work.symlink_to(tmp_path / "elsewhere")
+    else:
+        work.write_text("mine")
+    before = files_of(tmp_path)
+    for overwrite in (False, True):
+        with pytest.raises(OutputExistsError, match="not a build folder of audiochunk's"):
+            run.build(wavs, out, CONFIG, overwrite=overwrite)
+    assert files_of(tmp_path) == before
+
+
+def test_what_somebody_puts_into_the_build_folder_outlives_the_build(wavs: Path, tmp_path: Path) -> None:
+    class Put(Watcher):
+        def finished(self, result: ShardResult) -> None:
+            (tmp_path / "out" / BUILD_FOLDER / "notes.txt").write_text("mine")
+
+    run.build(wavs, tmp_path / "out", CONFIG, workers=1, watcher=Put())
+    assert os.listdir(tmp_path / "out" / BUILD_FOLDER) == ["notes.txt"]
+    assert Manifest.read(tmp_path / "out")
+
+
+def test_a_dataset_that_appears_during_the_scan_is_not_replaced(wavs: Path, tmp_path: Path) -> None:
+    class Meanwhile(Watcher):
+        def planned(self, plan: object) -> None:
+            run.build(wavs, tmp_path / "out", BuildConfig.make(bits=16), workers=1)
+
+    with pytest.raises(OutputExistsError, match="meanwhile"):
+        run.build(wavs, tmp_path / "out", CONFIG, workers=1, watcher=Meanwhile())
+    assert Manifest.read(tmp_path / "out").encoding.bits == 16
+
+
+@pytest.mark.parametrize("damage", ["missing", "shorter"])
+def test_a_dataset_that_lost_a_shard_is_not_up_to_date(wavs: Path, tmp_path: Path, damage: str) -> None:
+    run.build(wavs, tmp_path / "out", CONFIG, workers=1)
+    shard = tmp_path / "out" / "train-00001.safetensors"
+    shard.unlink() if damage == "missing" else os.truncate(shard, 5000)
+    with pytest.raises(OutputExistsError, match=r"damaged dataset \(train-00001"):
+        run.build(wavs, tmp_path / "out", CONFIG, workers=1)
+    run.build(wavs, tmp_path / "out", CONFIG, workers=1, overwrite=True)
+    run.build(wavs, tmp_path / "fresh", CONFIG, workers=1)
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "fresh")
+
+
+def test_an_empty_manifest_beside_shards_can_be_overwritten_and_a_foreign_one_cannot(
+    wavs: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run.build(wavs, out, CONFIG, workers=1)
+    whole = files_of(out)
+    (out / "manifest.json").write_bytes(b"")
+    run.build(wavs, out, CONFIG, workers=1, overwrite=True)
+    assert files_of(out) == whole
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "manifest.json").write_text('{"name": "a web app"}')
+    with pytest.raises(OutputExistsError, match="not one of audiochunk's"):
+        run.build(wavs, tmp_path / "other", CONFIG, workers=1, overwrite=True)
+
+
+def test_a_table_of_recordings_that_is_not_ours_is_not_overwritten(wavs: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "recordings.jsonl").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(OutputExistsError, match=r"recordings\.jsonl"):
+            run.build(wavs, tmp_path / "out", CONFIG, overwrite=overwrite)
+    assert files_of(tmp_path / "out") == {"recordings.jsonl": b"mine"}
+
+
+def heard(source: Path, **options: object) -> list[str]:
+    class Listen(Watcher):
+        sentences: list[str]
+
+        def warn(self, sentence: str) -> None:
+            self.sentences.append(sentence)
+
+    listening = Listen()
+    listening.sentences = []
+    table = options.pop("split_file", None)
+    prepare.make_plan(source, BuildConfig.make(**options), split_file=table, watcher=listening)  # type: ignore[arg-type]
+    return listening.sentences
+
+
+def test_globs_and_split_file_entries_that_match_nothing_are_named(wavs: Path, tmp_path: Path) -> None:
+    assert heard(wavs, exclude=["speaker-0", "speaker-9"]) == ["the glob speaker-9 matches nothing"]
+    table = tmp_path / "table.tsv"
+    table.write_text(".\ttrain\nspeaker-0\tval\nspeakre-1\tval\n")
+    assert heard(wavs, split_file=table) == ["1 of 3 entries of the split file match no recording: speakre-1"]
+
+
+def test_shares_that_look_like_fractions_of_less_than_one_are_pointed_out(wavs: Path) -> None:
+    assert heard(wavs, split="train=0.9,val=0.02")[0].startswith("the shares of the splits add up to 0.92")
+    assert heard(wavs, split="train=0.5, val=0.5") == []
+
+
+def test_only_empty_recordings_are_said_to_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    sf.write(tmp_path / "in" / "a.wav", np.zeros(0, np.int16), 8000)
+    with pytest.raises(InputError, match="0 frames"):
+        run.build(tmp_path / "in", tmp_path / "out", BuildConfig.make(tail="pad"))
+
+
+def test_an_empty_name_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="empty"):
+        run.build("", tmp_path / "out", BuildConfig())

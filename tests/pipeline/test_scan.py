@@ -227,18 +227,18 @@ if os.geteuid() == 0:
     except OSError:
         sys.exit(77)
 try:
-    for found in scan(os.fsencode(sys.argv[1]), Globs()):
+    for found in scan(os.fsencode(sys.argv[1]), Globs(exclude=sys.argv[2:])):
         print(found.path.decode(), found.error, sep=": ")
 except InputError as error:
     print("refused", error, sep=": ")
 """
 
 
-def scan_without_privileges(folder: Path, root: str) -> list[str]:
-    """What a user who is not root finds below `root`, a name in `folder`."""
+def scan_without_privileges(folder: Path, root: str, *exclude: str) -> list[str]:
+    """What a user who is not root finds below `root`, a name in `folder`, but for what globs exclude."""
     environment = {**os.environ, "PYTHONPATH": os.fspath(Path(audiochunk.__file__).parents[1])}
     # The folder is where the process already is: what lies above it may be closed to the user.
-    command = [sys.executable, "-c", SCAN_WITHOUT_PRIVILEGES, root]
+    command = [sys.executable, "-c", SCAN_WITHOUT_PRIVILEGES, root, *exclude]
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if run.returncode == 77:
         pytest.skip("root may read everything, and may not become somebody else here")
@@ -267,6 +267,17 @@ def test_a_folder_that_may_not_be_listed_is_named(guarded: Path) -> None:
         "closed/: folder cannot be listed: permission denied",
         "d/e.wav: None",
         "z.wav: None",
+    ]
+
+
+@pytest.mark.parametrize("glob", ["closed", "closed/", "cl*"])
+def test_a_folder_that_may_not_be_listed_is_passed_over_where_it_is_excluded(guarded: Path, glob: str) -> None:
+    assert scan_without_privileges(guarded, ".", glob) == ["a.wav: None", "d/e.wav: None", "z.wav: None"]
+
+
+def test_a_folder_that_may_not_be_listed_is_named_where_other_things_are_excluded(guarded: Path) -> None:
+    assert scan_without_privileges(guarded, ".", "*.wav", "closed/b.wav", "d") == [
+        "closed/: folder cannot be listed: permission denied"
     ]
 
 
@@ -307,14 +318,26 @@ def test_a_root_that_is_no_folder_is_refused(tmp_path: Path, name: str, reason: 
         (("a/*",), (), b"a/b/c.wav", True),
         (("a/*",), (), b"x/a/c.wav", False),
         (("*/a/*",), (), b"x/a/c.wav", True),
-        (("a",), (), b"a/b.wav", False),
+        (("a",), (), b"a/b.wav", True),
+        (("b",), (), b"a/b.wav", False),
+        (("a",), (), b"x/a/b.wav", False),
+        (("*/a",), (), b"x/a/b.wav", True),
+        (("a/b",), (), b"a/b/c/d.wav", True),
+        (("a/b",), (), b"a/bc/d.wav", False),
         (("?.wav",), (), b"a/b.wav", True),
         (("?.wav",), (), "ä.wav".encode(), True),
         (("[ab].wav",), (), b"c.wav", False),
         ((), ("*.wav",), b"a.wav", False),
         ((), ("a/*",), b"b.wav", True),
         (("*.wav",), ("kick*",), b"drums/kick.wav", False),
-        (("*.wav",), ("kick*",), b"kick/snare.wav", True),
+        (("*.wav",), ("kick*",), b"kick/snare.wav", False),
+        ((), ("kick",), b"kick/snare.wav", False),
+        ((), ("kick",), b"kick/a/snare.wav", False),
+        ((), ("kick",), b"kicks/snare.wav", True),
+        ((), ("kick",), b"Kick/snare.wav", True),
+        ((), ("kick",), b"drums/kick/snare.wav", True),
+        ((), ("drums/kick",), b"drums/kick/snare.wav", False),
+        ((), ("kick.wav",), b"drums/kick.wav", False),
         ((), ("*",), b"new\nline.wav", False),
         (("new?line.wav",), (), b"new\nline.wav", True),
         (("caf?.wav",), (), b"caf\xe9.wav", True),
@@ -322,6 +345,35 @@ def test_a_root_that_is_no_folder_is_refused(tmp_path: Path, name: str, reason: 
 )
 def test_globs(include: tuple[str, ...], exclude: tuple[str, ...], path: bytes, wanted: bool) -> None:
     assert Globs(include, exclude).want(path) is wanted
+
+
+@pytest.mark.parametrize("glob", ["kick", "drums/kick", "*", "k*", "snare.wav", "drums/kick/snare.wav", "a/b"])
+@pytest.mark.parametrize("path", [b"kick/snare.wav", b"drums/kick/snare.wav", b"snare.wav", b"a/b/", b"drums/kick/"])
+def test_a_slash_at_the_end_of_a_glob_changes_nothing(glob: str, path: bytes) -> None:
+    assert Globs(exclude=[f"{glob}/"]).want(path) is Globs(exclude=[glob]).want(path)
+    assert Globs(include=[f"{glob}/"]).want(path) is Globs(include=[glob]).want(path)
+
+
+def test_globs_that_match_nothing_are_collected() -> None:
+    globs = Globs(["*.wav", "*.flac", "b/"], ["kick*", "snare*", "a/"])
+    assert globs.unused == {"*.wav", "*.flac", "b/", "kick*", "snare*", "a/"}
+    assert globs.want(b"hat.wav")
+    assert globs.unused == {"*.flac", "b/", "kick*", "snare*", "a/"}
+    assert not globs.want(b"kick.wav")
+    assert globs.want(b"b/hat.wav")
+    assert not globs.want(b"a/hat.wav")
+    assert not globs.want(b"hat.aiff")
+    assert globs.unused == {"*.flac", "snare*"}
+    assert Globs().unused == set()
+
+
+def test_a_folder_is_wanted_unless_it_is_excluded() -> None:
+    assert Globs(["*.flac", "x"]).want(b"closed/")
+    assert Globs([], ["*.wav", "closed/x"]).want(b"closed/")
+    assert not Globs([], ["closed"]).want(b"closed/")
+    assert not Globs(["closed"], ["closed/"]).want(b"closed/")
+    assert not Globs([], ["a"]).want(b"a/closed/")
+    assert not Globs([], ["a/*"]).want(b"a/closed/")
 
 
 def test_only_wanted_recordings_are_scanned(tmp_path: Path) -> None:

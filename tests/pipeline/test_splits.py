@@ -18,7 +18,9 @@ from audiochunk.pipeline.splits import (
     make_splitter,
     parse_shares,
     read_split_file,
+    sum_of_shares,
     table_name,
+    unused_entries,
 )
 
 PATHS = st.lists(st.sampled_from([b"a", b"b", b"c", b"\xff", b"d.wav"]), min_size=1, max_size=5).map(b"/".join)
@@ -158,10 +160,21 @@ def test_folders_name_the_splits() -> None:
         ("a=.5,b=.25", {"a": Fraction(2, 3), "b": Fraction(1, 3)}),
         ("all=1", {"all": 1}),
         ("a=1,b=1,c=1", dict.fromkeys("abc", Fraction(1, 3))),
+        ("train=1, val=1", {"train": Fraction(1, 2), "val": Fraction(1, 2)}),
+        (" train = 3 ,\tval\t= 1 ", {"train": Fraction(3, 4), "val": Fraction(1, 4)}),
     ],
 )
 def test_shares_are_exact_fractions_of_their_sum(spec: str, shares: dict[str, Fraction]) -> None:
     assert parse_shares(spec) == shares
+    # What is written in other words is the same rule.
+    assert make_splitter(Options(split=spec)).shares == shares
+
+
+@pytest.mark.parametrize(
+    ("spec", "total"), [("train=0.98,val=0.02", 1), ("a=.5, b = .25", Fraction(3, 4)), ("train=98,val=2", 100)]
+)
+def test_the_sum_of_shares_is_exact(spec: str, total: Fraction) -> None:
+    assert sum_of_shares(spec) == total
 
 
 @pytest.mark.parametrize(
@@ -176,8 +189,11 @@ def test_shares_are_exact_fractions_of_their_sum(spec: str, shares: dict[str, Fr
         ("train=1/3", "'train=1/3' is no such item"),
         ("train=nan", "'train=nan' is no such item"),
         ("train=0.9;val=0.1", "'train=0.9;val=0.1' is no such item"),
-        ("train=1, val=1", "split name ' val'"),
+        ("train=1, v al=1", "split name 'v al'"),
+        ("train=1 0", "'train=1 0' is no such item"),
+        ("train=0.5, train =0.5", "split 'train' is given twice"),
         ("=1", "split name ''"),
+        (" =1", "split name ''"),
         ("../x=1", "split name '../x'"),
         ("train=0.5,train=0.5", "split 'train' is given twice"),
         ("train=0,val=0", "the shares of the splits add up to 0"),
@@ -246,8 +262,51 @@ def test_a_dot_takes_all_that_no_other_line_names(file: Path) -> None:
 
 
 def test_a_table_may_have_comments_blank_lines_tabs_in_paths_and_any_line_ends(file: Path) -> None:
-    file.write_bytes(b"# path\tsplit\n\n  \na b\ttrain\r\na\tb.wav\tval \nlast\ttest")
+    file.write_bytes(b"# path, split\n#\n\n  \na b\ttrain\r\na\tb.wav\tval \nlast\ttest")
     assert read_split_file(file) == {b"a b": "train", b"a\tb.wav": "val", b"last": "test"}
+
+
+def test_a_line_with_a_tab_is_no_comment(file: Path) -> None:
+    file.write_bytes(b"#1 kick.wav\ttrain\n# kicks\n#/\tval\n")
+    assert read_split_file(file) == {b"#1 kick.wav": "train", b"#": "val"}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_path(file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbfa.wav\ttrain\n\xef\xbb\xbfb.wav\tval\n")
+    assert read_split_file(file) == {b"a.wav": "train", b"\xef\xbb\xbfb.wav": "val"}
+    file.write_bytes(b"\xef\xbb\xbf# comment\na.wav\ttrain\n")
+    assert read_split_file(file) == {b"a.wav": "train"}
+
+
+def test_paths_as_find_prints_them_are_taken(file: Path) -> None:
+    file.write_bytes(b"./a.wav\ttrain\n./b/\tval\n.hidden.wav\ttest\n.\ttrain\n")
+    assert read_split_file(file) == {b"a.wav": "train", b"b": "val", b".hidden.wav": "test", b".": "train"}
+
+
+def unused(table: dict[bytes, str], paths: list[bytes]) -> list[bytes]:
+    """The entries that are the longest of all that fit for no path; a dot is never among them."""
+    used = set()
+    for path in paths:
+        used.add(max((at for at in table if path == at or path.startswith(at + b"/")), key=len, default=b"."))
+    return sorted(table.keys() - used - {b"."})
+
+
+@given(st.sets(PATHS | st.just(b"."), max_size=6), st.lists(PATHS, max_size=6))
+@settings(deadline=None)
+def test_unused_entries_are_those_that_decide_nothing(entries: set[bytes], paths: list[bytes]) -> None:
+    table = dict.fromkeys(entries, "train")
+    assert unused_entries(table, paths) == unused(table, paths)
+
+
+def test_unused_entries_worked_by_hand() -> None:
+    table = dict.fromkeys([b".", b"a", b"a/b", b"c.wav", b"kick.wav", b"snare"], "train")
+    assert unused_entries(table, [b"a/b/x.wav", b"c.wav", b"other.wav", b"snares/1.wav"]) == [
+        b"a",
+        b"kick.wav",
+        b"snare",
+    ]
+    assert unused_entries(table, []) == [b"a", b"a/b", b"c.wav", b"kick.wav", b"snare"]
+    assert unused_entries({}, [b"a.wav"]) == []
 
 
 @pytest.mark.parametrize(
@@ -256,7 +315,10 @@ def test_a_table_may_have_comments_blank_lines_tabs_in_paths_and_any_line_ends(f
         (b"a train", "expected a path, a tab and the name of a split: a train"),
         (b"\ttrain", "expected a path, a tab and the name of a split"),
         (b"/\ttrain", "expected a path, a tab and the name of a split"),
+        (b"./\ttrain", "expected a path, a tab and the name of a split"),
+        (b" # a", "expected a path, a tab and the name of a split:  # a"),
         (b"first\tval", "path given twice"),
+        (b"./first\tval", "path given twice"),
         (b"first/\ttrain", "path given twice"),
         (b"a\t", "split name ''"),
         (b"a\t../b", "split name '../b'"),

@@ -123,6 +123,16 @@ def test_what_is_no_number_of_a_chunk_is_an_index_error(plain: Path, index: obje
         ChunkDataset(plain)[index]
 
 
+def test_a_number_beyond_64_bits_is_out_of_range_and_not_the_last_chunk(plain: Path) -> None:
+    with pytest.raises(IndexError, match="18446744073709551615 of"):
+        ChunkDataset(plain).gather(np.array([2**64 - 1], np.uint64))
+
+
+def test_a_mask_of_another_length_is_said_to_be_one(plain: Path) -> None:
+    with pytest.raises(IndexError, match="a mask of 2 for"):
+        ChunkDataset(plain)[[True, False]]
+
+
 def test_out_of_another_shape_dtype_or_layout_is_refused(plain: Path) -> None:
     ds = ChunkDataset(plain)
     for out in (np.empty((2, 2048), np.uint8), np.empty((1, 2048), np.int64), np.empty((1, 4096), np.uint8)[:, ::2]):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
+import xxhash
 import zstandard
 
 import audiochunk
@@ -298,3 +299,51 @@ def test_a_table_of_recordings_that_was_edited_is_refused_where_it_is_needed(raw
 def test_the_manifest_is_the_only_thing_that_opening_believes(raw: Path) -> None:
     (raw / "train-00007.safetensors").write_bytes(b"not named by the manifest")
     assert len(read_all(raw)) == Manifest.read(raw).splits["train"].chunks
+
+
+def edit_rows(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Change the row of the recordings table, and tell the manifest its digest."""
+    path = folder / "recordings.jsonl"
+    row = json.loads(path.read_text())
+    edit(row)
+    path.write_text(json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n")
+    digest = xxhash.xxh3_128_hexdigest(path.read_bytes())
+    edit_manifest(folder, lambda m: m["recordings"].update(digest=digest))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sample_rate": 0},
+        {"channels": 0},
+        {"first_chunk": 1},
+        {"chunks": 12},
+        {"chunks": 2**62},
+        {"frames": 0},
+        {"frames": 2**62},
+        {"split": "val"},
+        {"error": "refused"},
+        {"path_hex": "ff"},
+        {"path_hex": "no hex"},
+    ],
+)
+def test_a_row_that_says_what_cannot_be_is_refused(raw: Path, fields: dict[str, Any]) -> None:
+    edit_rows(raw, lambda row: row.update(fields))
+    with pytest.raises(DatasetError, match=r"recordings\.jsonl"):
+        audiochunk.open(raw).locate(0)
+
+
+def test_a_number_of_chunks_beyond_all_memory_is_refused(zstd: Path) -> None:
+    def claim(content: dict[str, Any]) -> None:
+        content["shards"][0]["chunks"] = 10**12
+        content["splits"]["train"]["chunks"] = 10**12 + 7
+
+    edit_manifest(zstd, claim)
+    with pytest.raises(DatasetError, match="seek table is not that of"):
+        audiochunk.open(zstd)[0]
+
+
+def test_a_missing_table_of_recordings_is_named(raw: Path) -> None:
+    (raw / "recordings.jsonl").unlink()
+    with pytest.raises(DatasetError, match=r"recordings\.jsonl: cannot be read"):
+        audiochunk.open(raw).locate(0)

@@ -549,8 +549,24 @@ def test_another_count_of_rows_is_refused(tmp_path: Path) -> None:
         list(read_rows(tmp_path, entry))
 
 
-def test_a_missing_table_is_the_operating_systems_error(tmp_path: Path) -> None:
+def test_a_missing_table_is_a_damaged_dataset(tmp_path: Path) -> None:
     entry = RecordingsEntry(name="recordings.jsonl", rows=0, digest="")
-    with pytest.raises(FileNotFoundError) as error:
+    with pytest.raises(DatasetError, match=r"recordings\.jsonl: cannot be read: no such file or directory") as error:
         list(read_rows(tmp_path, entry))
-    assert os.fspath(error.value.filename) == os.fspath(tmp_path / "recordings.jsonl")
+    assert error.value.args[0] == tmp_path / "recordings.jsonl"
+    cause = error.value.__cause__
+    assert isinstance(cause, FileNotFoundError)
+    assert os.fspath(cause.filename) == os.fspath(tmp_path / "recordings.jsonl")
+
+
+def test_a_folder_in_the_place_of_the_table_is_a_damaged_dataset(tmp_path: Path) -> None:
+    (tmp_path / "recordings.jsonl").mkdir()
+    with pytest.raises(DatasetError, match=r"recordings\.jsonl: cannot be read: is a directory"):
+        list(read_rows(tmp_path, RecordingsEntry(name="recordings.jsonl", rows=0, digest="")))
+
+
+@pytest.mark.parametrize("field", ["sample_rate", "channels"])
+def test_only_a_refused_recording_has_no_rate_and_no_channels(field: str) -> None:
+    assert row(b"a.wav", error="why", **{field: 0}).error == "why"
+    with pytest.raises(ValueError, match="of a recording that was not refused"):
+        row(b"a.wav", **{field: 0})

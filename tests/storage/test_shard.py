@@ -23,15 +23,14 @@ from hypothesis import strategies as st
 
 from audiochunk.config import Compression, Encoding
 from audiochunk.errors import DatasetError
+from audiochunk.storage.seekable import decompress_frame, read_seek_table
 from audiochunk.storage.shard import (
     DATA_OFFSET,
     ShardSpec,
     ShardWriter,
     Written,
-    decompress_frame,
     digest_file,
     is_shard_file,
-    read_seek_table,
     shard_name,
 )
 
@@ -193,7 +192,9 @@ def test_the_digest_is_of_the_uncompressed_file(tmp_path: Path, n_chunks: int) -
     written_compressed = write(compressed, data, compression=FOUR_CHUNKS_A_FRAME)
     digest = xxhash.xxh3_128_hexdigest(raw.read_bytes())
     assert written == Written(raw.stat().st_size, digest, xxhash.xxh3_128_hexdigest(raw.read_bytes()))
-    assert written_compressed == Written(compressed.stat().st_size, digest, xxhash.xxh3_128_hexdigest(compressed.read_bytes()))
+    assert written_compressed == Written(
+        compressed.stat().st_size, digest, xxhash.xxh3_128_hexdigest(compressed.read_bytes())
+    )
     assert digest_file(raw) == digest_file(compressed) == digest
 
 
