@@ -220,6 +220,8 @@ import os, sys
 from audiochunk.errors import InputError
 from audiochunk.pipeline.scan import Globs, scan
 if os.geteuid() == 0:
+    # Codecs are loaded when first needed, and nobody else may be allowed to read this Python's files.
+    list(scan(b".", Globs()))
     try:
         os.setgroups([])
         os.setgid(65534)
