@@ -74,7 +74,7 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _require(self.byte_order, ByteOrder, "byte_order")
         _require(self.layout, Layout, "layout")
         _require(self.tail, Tail, "tail")
-        if not isinstance(self.chunk_bytes, int) or not isinstance(self.block, int | str | None):
+        if type(self.chunk_bytes) is not int or type(self.block) not in (int, str, type(None)):
             raise ConfigError(f"chunk_bytes and block are whole numbers, not {self.chunk_bytes} and {self.block}")
         if self.quantizer == "mulaw" and self.bits == 24:
             raise ConfigError("quantizer mulaw takes 8, 12 or 16 bits, not 24")
@@ -152,7 +152,7 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def _require(value: object, choices: Any, name: str) -> None:
-    if value not in get_args(choices):
+    if not any(type(value) is type(choice) and value == choice for choice in get_args(choices)):
         raise ConfigError(f"{name} is one of {', '.join(map(str, get_args(choices)))}, not {value!r}")
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -26,7 +26,7 @@ def is_ours(work: Path) -> bool:
         return bool(msgspec.json.decode((work / _MARKER).read_bytes())["format"] == FORMAT)
     except FileNotFoundError:
         return all(name == _LOCK or name.startswith(f"{_MARKER}.") for name in os.listdir(work))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
@@ -61,10 +61,10 @@ def remove(work: Path) -> None:
         known = name in (FAILURES, RECORDINGS) or name.endswith(TEMPORARY_SUFFIX)
         if known or is_shard_name(name.removesuffix(".json")):
             (work / name).unlink()
-    # The marker and the lock last: until then this is a build folder that the next build will know.
-    for name in (_MARKER, _LOCK):
-        (work / name).unlink(missing_ok=True)
-    with suppress(OSError):
+    # The marker last: until then this is a build folder that the next build will know.
+    (work / _LOCK).unlink(missing_ok=True)
+    if os.listdir(work) == [_MARKER]:
+        (work / _MARKER).unlink()
         work.rmdir()
 
 

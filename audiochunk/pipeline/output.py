@@ -55,7 +55,7 @@ def look(folder: Path, *, overwrite: bool) -> Output:
         raise OutputExistsError(str(work), "is not a build folder of audiochunk's", _ELSEWHERE)
     if MANIFEST in names:
         return Output(folder, _manifest(folder, overwrite=overwrite))
-    if RECORDINGS in names and not unfinished and not _is_table(folder / RECORDINGS):
+    if RECORDINGS in names and not _is_table(folder / RECORDINGS):
         raise OutputExistsError(str(folder), f"its {RECORDINGS} is not one of audiochunk's", _ELSEWHERE)
     foreign = [
         name

@@ -33,8 +33,8 @@ class Scanned(msgspec.Struct, frozen=True):
 class Globs:
     """Which paths are wanted: those that match one of `include` (or there is none) and none of `exclude`.
 
-    A glob is compared with the whole relative path, with the path of every folder on the way, and, where it has no "/",
-    with the file's name. Upper and lower case differ, and `*` also matches "/".
+    A glob with "/" is compared with the relative path, and with that of every folder on the way; one without, with the
+    name of the file and of every such folder. Upper and lower case differ, and `*` also matches "/".
     """
 
     def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
@@ -61,9 +61,9 @@ def _compile(glob: str) -> re.Pattern[str]:
 
 def _matches(glob: str, pattern: re.Pattern[str], path: str) -> bool:
     parts = path.split("/")
-    if "/" not in glob and pattern.match(parts[-1]):
-        return True
-    return any(pattern.match("/".join(parts[:n])) for n in range(1, len(parts) + 1))
+    if "/" in glob.rstrip("/"):
+        parts = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
+    return any(pattern.match(part) for part in parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,8 @@ def read_split_file(file: Path) -> dict[bytes, str]:
         path, tab, split = line.rpartition(b"\t")
         if not line.strip() or (line.startswith(b"#") and not tab):
             continue
-        path = path.removeprefix(b"./").rstrip(b"/") or path
+        path = path.rstrip(b"/")
+        path = path if path == b"." else path.removeprefix(b"./")
         name = os.fsdecode(split.strip())
         if not tab or not path or path in table:
             what = "path given twice" if tab and path else "expected a path, a tab and the name of a split"

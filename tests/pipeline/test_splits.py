@@ -315,7 +315,6 @@ def test_unused_entries_worked_by_hand() -> None:
         (b"a train", "expected a path, a tab and the name of a split: a train"),
         (b"\ttrain", "expected a path, a tab and the name of a split"),
         (b"/\ttrain", "expected a path, a tab and the name of a split"),
-        (b"./\ttrain", "expected a path, a tab and the name of a split"),
         (b" # a", "expected a path, a tab and the name of a split:  # a"),
         (b"first\tval", "path given twice"),
         (b"./first\tval", "path given twice"),

@@ -22,7 +22,7 @@ from audiochunk.signal import sndfile
 from audiochunk.signal.audio import EXTENSIONS, AudioInfo, Recording, from_floats, open_regular, probe, read
 from audiochunk.signal.wav import WavForm
 
-from .wavs import FLOAT, data, ds64, extensible, floats, fmt, integers, part, wave
+from .wavs import ALAW, FLOAT, MULAW, data, ds64, extensible, floats, fmt, integers, part, wave
 
 FULL = 2**31
 # What codecs with few bits make is held by 16, but for the linear ones of more.
@@ -298,6 +298,74 @@ def test_flac_that_ends_early_is_found_out_when_it_is_read(tmp_path: Path, kept:
     assert caught.value.args[0] == b"a.flac"
 
 
+def test_flac_that_claims_more_than_it_has_ends_where_it_ends(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    samples = (chirps(2000, 1) * 20_000).astype(np.int16)
+    sf.write(path, samples, 8000)
+    content = bytearray(path.read_bytes())
+    assert content[22:26] == (2000).to_bytes(4, "big")
+    content[22:26] = (3000).to_bytes(4, "big")
+    path.write_bytes(content)
+    info = probe(path)
+    assert (info.frames, info.notes) == (3000, ())
+    with Recording(open_regular(path), info, b"a.flac") as recording:
+        assert np.array_equal(recording.read(1000, 1000).samples, samples[1000:])
+        with pytest.raises(RecordingError) as caught:
+            recording.read(1900, 200)
+        assert caught.value.args == (b"a.flac", "decoding ended at frame 2000 of 3000")
+    with pytest.raises(RecordingError, match="decoding ended at frame 2000 of 3000"):
+        read(path)
+
+
+@pytest.mark.parametrize("tag", [0x0000, 0x0092, 0x0161, 0x2000])
+@pytest.mark.parametrize("describe", [fmt, extensible])
+def test_a_codec_that_libsndfile_refuses_is_named_by_its_tag(tmp_path: Path, tag: int, describe) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(wave(describe(tag=tag), data(bytes(16))))
+    assert refusal(path) == f"unsupported codec: format tag 0x{tag:04x}"
+
+
+@pytest.mark.parametrize(
+    ("subtype", "said"),
+    [
+        ("IMA_ADPCM", "IMA ADPCM"),
+        ("MS_ADPCM", "Microsoft ADPCM"),
+        ("GSM610", "GSM 6.10"),
+        ("G721_32", "32kbs G721 ADPCM"),
+    ],
+)
+def test_a_codec_without_the_size_of_its_data_is_refused_or_read_whole(tmp_path: Path, subtype: str, said: str) -> None:
+    path = tmp_path / "a.wav"
+    sf.write(path, chirps(3000, 1), 8000, subtype=subtype)
+    content, whole = path.read_bytes(), read(path).copy()
+    at = content.index(b"data") + 4
+    path.write_bytes(content[:at] + bytes(4) + content[at + 4 :])
+    assert refusal(path) == f"unfinished header: {said} is not read without the size of its data"
+    path.write_bytes(content[:at] + b"\xff" * 4 + content[at + 4 :])
+    assert "unfinished header: read to the end of the file" in probe(path).notes
+    # Of GSM a pad byte is one more to decode.
+    assert np.array_equal(read(path)[: len(whole)], whole)
+    path.write_bytes(content[:-40])
+    (promised,), there = struct.unpack_from("<I", content, at), len(content) - at - 4 - 40
+    note = f"truncated: header promises {promised} bytes of audio, {there} are there"
+    assert note in probe(path).notes
+    path.write_bytes(content[:at] + bytes(4))
+    info = probe(path)
+    assert (info.frames, [note for note in info.notes if note.startswith("unfinished")]) == (0, [])
+
+
+@pytest.mark.parametrize("container", ["W64", "AIFF", "AU"])
+@pytest.mark.parametrize(("missing", "frames"), [(1, 999), (2, 999), (3, 998), (1000, 500), (2000, 0)])
+def test_what_libsndfile_finds_truncated_is_noted(tmp_path: Path, container: str, missing: int, frames: int) -> None:
+    path = tmp_path / "a"
+    samples = (chirps(1000, 1) * 20_000).astype(np.int16)
+    sf.write(path, samples, 8000, format=container)
+    assert probe(path).notes == ()
+    os.truncate(path, path.stat().st_size - missing)
+    assert probe(path).notes == ("truncated: header promises more audio than is there",)
+    assert np.array_equal(read(path), samples[:frames])
+
+
 def test_a_codec_that_is_not_known_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.au"
     sf.write(path, chirps(100, 1), 8000, subtype="ULAW")
@@ -408,6 +476,29 @@ def test_sizes_that_no_file_has_are_no_surprise(tmp_path: Path, size: int) -> No
     assert probe(path).frames == 4
 
 
+@pytest.mark.parametrize("magic", [b"RIFF", b"RIFX", b"RF64", b"BW64"])
+@pytest.mark.parametrize(("tag", "subtype", "kind"), [(ALAW, "ALAW", "alaw"), (MULAW, "ULAW", "mulaw")])
+def test_laws_of_every_dialect_are_read_directly(
+    tmp_path: Path, magic: bytes, tag: int, subtype: str, kind: str
+) -> None:
+    codes = bytes(range(256))
+    order = ">" if magic == b"RIFX" else "<"
+    plain = tmp_path / "plain.wav"
+    plain.write_bytes(wave(fmt(tag=tag, channels=2, bits=8), data(codes)))
+    expected, _ = sf.read(plain, dtype="int16")
+    first = [ds64(256)] if magic in (b"RF64", b"BW64") else []
+    parts = [*first, fmt(tag=tag, channels=2, bits=8, order=order)]
+    path = tmp_path / "a.wav"
+    path.write_bytes(wave(*parts, data(codes, order=order, size=0xFFFFFFFF if first else None), magic=magic))
+    offset = path.read_bytes().index(codes)
+    info = probe(path)
+    assert info == AudioInfo(8000, 2, 128, subtype, WavForm(kind, 1, order == ">", offset))
+    samples = read(path)
+    assert samples.dtype == np.int16
+    assert np.array_equal(samples, expected)
+    assert ranges_that_differ(path, info, samples) == []
+
+
 # -- ranges
 
 
@@ -432,14 +523,29 @@ def test_read_gives_the_range_that_it_is_asked_for(
     assert read(path, start=start).ravel().tolist() == list(range(start, 100))
 
 
-@pytest.mark.parametrize(("start", "frames"), [(0, 101), (99, 2), (100, 1), (500, 1)])
+@pytest.mark.parametrize(
+    ("start", "frames"), [(0, 101), (99, 2), (100, 1), (101, 0), (500, 1), (-1, 1), (-1, 0), (50, -1), (0, 2**70)]
+)
 def test_frames_that_are_not_there_are_an_error(ramp: Path, start: int, frames: int) -> None:
-    with pytest.raises(RecordingError, match="the file ends in frame"):
-        read(ramp, start=start, frames=frames)
     flac = ramp.with_suffix(".flac")
     sf.write(flac, np.zeros((100, 2), np.int16), 8000)
-    with pytest.raises(RecordingError, match=r"libsndfile|decoding ended at frame 100 of 100"):
-        read(flac, start=start, frames=frames)
+    reason = f"frames {start} to {start + frames} asked for; there are 100"
+    for path in (ramp, flac):
+        with pytest.raises(RecordingError) as caught:
+            read(path, start=start, frames=frames)
+        assert caught.value.args == (os.fsencode(path), reason)
+        with Recording(open_regular(path), probe(path), b"it") as recording:
+            with pytest.raises(RecordingError) as caught:
+                recording.read(start, frames)
+            assert caught.value.args == (b"it", reason)
+            assert len(recording.read(90, 10).samples) == 10
+
+
+@pytest.mark.parametrize("start", [101, 500, -1])
+def test_all_frames_from_beyond_the_end_on_are_an_error(ramp: Path, start: int) -> None:
+    with pytest.raises(RecordingError, match="asked for; there are 100"):
+        read(ramp, start=start)
+    assert len(read(ramp, start=100)) == 0
 
 
 def test_a_file_that_shrank_since_it_was_probed_is_an_error(ramp: Path) -> None:
@@ -664,6 +770,16 @@ def test_reading_that_fails_is_a_recording_error(ramp: Path, monkeypatch: pytest
         ),
         (b"404: Not Found", "this is text, not audio: it begins '404: Not Found'"),
         (b"<!DOCTYPE html>\n<html>" * 100, "this is text, not audio: it begins '<!DOCTYPE html>\\n<html><!'"),
+        ("häßlich".encode(), "this is text, not audio: it begins 'häßlich'"),
+        ("häßlich".encode("utf-8-sig"), "this is text, not audio: it begins 'häßlich'"),
+        ("\ufeffhäßlich".encode("utf-16-le"), "this is text, not audio: it begins 'häßlich'"),
+        ("\ufeffhäßlich".encode("utf-16-be"), "this is text, not audio: it begins 'häßlich'"),
+        ("€".encode() * 100, f"this is text, not audio: it begins '{'€' * 24}'"),
+        ("\ufeff𝄞".encode("utf-16-le") * 64, "libsndfile: Format not recognised."),
+        ("häßlich".encode("latin-1"), "libsndfile: Format not recognised."),
+        ("text".encode("utf-16-le"), "libsndfile: Format not recognised."),
+        (b"\xff\xfe", "libsndfile: Format not recognised."),
+        (b"\xef\xbb\xbf", "libsndfile: Format not recognised."),
         (b"\0" * 100, "libsndfile: Format not recognised."),
     ],
 )

@@ -62,7 +62,10 @@ def check(content: bytes, path: Path, *, note: str = "", frames: int = 4) -> Wav
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("channels", [1, 2, 8])
 @pytest.mark.parametrize("kind", ["plain", "extensible", "ambisonic"])
-@pytest.mark.parametrize(("tag", "width"), [(PCM, 1), (PCM, 2), (PCM, 3), (PCM, 4), (FLOAT, 4), (FLOAT, 8)])
+@pytest.mark.parametrize(
+    ("tag", "width"),
+    [(PCM, 1), (PCM, 2), (PCM, 3), (PCM, 4), (FLOAT, 4), (FLOAT, 8), (ALAW, 1), (MULAW, 1)],
+)
 def test_every_form_is_told(wav: Path, tag: int, width: int, kind: str, channels: int, order: str) -> None:
     how = {"tag": tag, "channels": channels, "rate": 44_100, "bits": 8 * width, "order": order}
     if kind == "plain":
@@ -71,8 +74,9 @@ def test_every_form_is_told(wav: Path, tag: int, width: int, kind: str, channels
         described = extensible(**how, **({"guid_rest": AMBISONIC_GUID} if kind == "ambisonic" else {}))
     magic = b"RIFX" if order == ">" else b"RIFF"
     content = wave(described, data(b"\xaa" * 5 * width * channels, order=order), magic=magic)
-    form = WavForm("int" if tag == PCM else "float", width, order == ">", 12 + len(described) + 8)
-    assert parse(content, wav) == WavHeader(form, 8 * width, 44_100, channels, 5, "")
+    kind = {PCM: "int", FLOAT: "float", ALAW: "alaw", MULAW: "mulaw"}[tag]
+    form = WavForm(kind, width, order == ">", 12 + len(described) + 8)
+    assert parse(content, wav) == WavHeader(tag, form, 8 * width, 44_100, channels, 5, "")
 
 
 def test_a_header_worked_by_hand(wav: Path) -> None:
@@ -81,7 +85,7 @@ def test_a_header_worked_by_hand(wav: Path) -> None:
         "666d7420 10000000 0100 0200 44ac0000 10b10200 0400 1000"  # PCM, stereo, 44100 Hz, 4 bytes a frame, 16 bits
         "64617461 04000000 0100ffff"
     )
-    assert parse(content, wav) == WavHeader(WavForm("int", 2, False, 44), 16, 44_100, 2, 1, "")
+    assert parse(content, wav) == WavHeader(PCM, WavForm("int", 2, False, 44), 16, 44_100, 2, 1, "")
 
 
 @pytest.mark.parametrize("magic", [b"RF64", b"BW64"])
@@ -109,15 +113,55 @@ def test_rf64_that_was_never_finished_is_read_to_its_end(wav: Path, size: int) -
     check(wave(ds64(size), fmt(), data(EIGHT, size=0xFFFFFFFF), magic=b"RF64"), wav, note=UNFINISHED)
 
 
-def test_alaw_and_mulaw_have_frames_but_no_form(wav: Path) -> None:
-    for tag in (ALAW, MULAW):
-        header = parse(wave(fmt(tag=tag, channels=2, bits=8), data(EIGHT)), wav)
-        assert header == WavHeader(None, 0, 8000, 2, 4, "")
+@pytest.mark.parametrize("magic", [b"RIFF", b"RIFX", b"RF64", b"BW64"])
+@pytest.mark.parametrize(("tag", "kind"), [(ALAW, "alaw"), (MULAW, "mulaw")])
+def test_alaw_and_mulaw_take_a_byte_whatever_the_header_says(wav: Path, tag: int, kind: str, magic: bytes) -> None:
+    order = ">" if magic == b"RIFX" else "<"
+    for bits, align in ((8, 2), (16, 4), (0, 0), (8, 3)):
+        described = fmt(tag=tag, channels=2, bits=bits, align=align, order=order)
+        header = check(wave(described, data(EIGHT, order=order), magic=magic), wav)
+        assert header == WavHeader(tag, WavForm(kind, 1, order == ">", 44), 8 if bits != 8 else bits, 8000, 2, 4, "")
+
+
+@pytest.mark.parametrize("tag", [ALAW, MULAW])
+def test_promises_about_alaw_and_mulaw_are_noted_in_frames(wav: Path, tag: int) -> None:
+    described = fmt(tag=tag, channels=2, bits=8)
+    check(wave(described, data(EIGHT, size=100)), wav, note="truncated: header promises 50 frames, 4 are there")
+    for size in (0, 0x7FFFF000, 0xFFFFFFFF):
+        check(wave(described, data(EIGHT, size=size)), wav, note=UNFINISHED)
+    check(
+        wave(described, data(EIGHT[:7], size=8, pad=False)),
+        wav,
+        frames=3,
+        note="truncated: header promises 4 frames, 3 are there",
+    )
+
+
+IMA_FMT = {"tag": IMA_ADPCM, "bits": 4, "align": 256, "extra": b"\2\0\xf9\1"}
 
 
 def test_other_codecs_are_left_to_a_decoder(wav: Path) -> None:
-    header = parse(wave(fmt(tag=IMA_ADPCM, bits=4, align=256, extra=b"\2\0\xf9\1"), data(bytes(256))), wav)
-    assert header == WavHeader(None, 0, 8000, 1, 0, "")
+    header = parse(wave(fmt(**IMA_FMT), data(bytes(256))), wav)
+    assert header == WavHeader(IMA_ADPCM, None, 0, 8000, 1, 0, "")
+
+
+@pytest.mark.parametrize("tag", [0, 2, 0x31, 0x55, 0x161, 0xFFFD])
+def test_the_tag_is_that_of_the_codec_under_an_extensible_header_too(wav: Path, tag: int) -> None:
+    for described in (fmt(tag=tag), extensible(tag=tag)):
+        assert parse(wave(described, data(EIGHT)), wav) == WavHeader(tag, None, 0, 8000, 1, 0, "")
+
+
+@pytest.mark.parametrize("kept", [0, 1, 255])
+def test_truncated_data_of_other_codecs_is_noted_in_bytes(wav: Path, kept: int) -> None:
+    note = f"truncated: header promises 256 bytes of audio, {kept} are there"
+    header = parse(wave(fmt(**IMA_FMT), data(bytes(kept), size=256, pad=False)), wav)
+    assert header == WavHeader(IMA_ADPCM, None, 0, 8000, 1, 0, note)
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0xFFFFFFFF])
+def test_unfinished_headers_of_other_codecs_are_noted(wav: Path, size: int) -> None:
+    header = parse(wave(fmt(**IMA_FMT), data(bytes(range(256)), size=size)), wav)
+    assert header == WavHeader(IMA_ADPCM, None, 0, 8000, 1, 0, UNFINISHED)
 
 
 # -- bits
@@ -201,6 +245,27 @@ def test_odd_parts_with_and_without_the_pad_byte(wav: Path, odd: bytes, pad: boo
     check(wave(fmt(extra=odd, pad=pad), data(EIGHT)), wav)
 
 
+@pytest.mark.parametrize("name", [b"axml", b"id3 ", b"_PMX", b"    ", b"~~~~", b"\x20\x7e!0"])
+@pytest.mark.parametrize("odd", [b"1", b"123", b"\0\0\0"])
+@pytest.mark.parametrize("pad", [True, False])
+def test_any_printable_name_follows_an_odd_part(wav: Path, name: bytes, odd: bytes, pad: bool) -> None:
+    check(wave(fmt(), part(b"LIST", odd, pad=pad), part(name, b"ab"), data(EIGHT)), wav)
+    check(wave(fmt(), part(b"LIST", odd, pad=pad), part(name, odd, pad=pad), data(EIGHT)), wav)
+    check(wave(fmt(), data(EIGHT), part(b"LIST", odd, pad=pad), part(name, odd, pad=pad)), wav)
+
+
+@pytest.mark.parametrize("pad", [b"\0", b" ", b"x", b"\xff"])
+def test_the_pad_byte_may_be_anything_before_a_common_name(wav: Path, pad: bytes) -> None:
+    check(wave(fmt(), part(b"LIST", b"123", pad=False), pad, data(EIGHT)), wav)
+
+
+@pytest.mark.parametrize("name", [b"\xa9nam", b"ab\0c", b"ab\nc", b"abc\x7f", b"\1\2\3\4"])
+def test_what_cannot_be_printed_follows_a_pad_byte_only(wav: Path, name: bytes) -> None:
+    check(wave(fmt(), part(b"LIST", b"123"), part(name, b"ab"), data(EIGHT)), wav)
+    with pytest.raises(WavError, match="no 'data' part"):
+        parse(wave(fmt(), part(b"LIST", b"123", pad=False), part(name, b"ab"), data(EIGHT)), wav)
+
+
 def test_odd_data_with_and_without_the_pad_byte(wav: Path) -> None:
     for pad in (True, False):
         header = parse(wave(fmt(bits=8), data(b"\x80\x81\x82", pad=pad), part(b"LIST")), wav)
@@ -265,6 +330,46 @@ def test_an_unfinished_header_without_data_has_no_frames(wav: Path, size: int) -
 def test_other_large_sizes_are_promises(wav: Path, size: int) -> None:
     note = f"truncated: header promises {size // 2} frames, 4 are there"
     check(wave(fmt(), data(EIGHT, size=size)), wav, note=note)
+
+
+FILLED = [0x7FFFF000, 0x7FFFFFFE, 2**31, 0xFFFFF000, 0xFFFFFFFE]
+
+
+def parse_filled(path: Path, size: int, follows: bytes, *, missing: int = 0) -> WavHeader:
+    """The header of a file that has so many bytes of data, which take no space, and something behind them."""
+    head = wave(fmt(), data(b"", size=size))
+    with path.open("wb") as file:
+        file.write(head)
+        file.truncate(len(head) + size - missing)
+        file.seek(0, os.SEEK_END)
+        file.write(follows)
+    with path.open("rb") as file:
+        header = parse_header(file.fileno(), path.stat().st_size)
+    assert header is not None
+    return header
+
+
+@pytest.mark.parametrize("size", FILLED)
+@pytest.mark.parametrize(
+    "follows",
+    [b"", part(b"LIST", b"INFO"), part(b"LIST", b"123"), part(b"LIST", b"123", pad=False), part(b"id3 ") * 3],
+)
+def test_a_large_size_is_believed_where_the_file_bears_it_out(wav: Path, size: int, follows: bytes) -> None:
+    header = parse_filled(wav, size, follows)
+    assert (header.frames, header.note) == (size // 2, "")
+
+
+@pytest.mark.parametrize("size", FILLED)
+@pytest.mark.parametrize("follows", [b"\0" * 8, b"garbage", b"garbage " * 2, part(b"LIST", b"INFO", size=99)])
+def test_data_beyond_a_large_size_is_read_to_the_end(wav: Path, size: int, follows: bytes) -> None:
+    header = parse_filled(wav, size, follows)
+    assert (header.frames, header.note) == ((size + len(follows)) // 2, UNFINISHED)
+
+
+@pytest.mark.parametrize("size", FILLED)
+def test_a_large_size_with_a_frame_too_few_was_never_finished(wav: Path, size: int) -> None:
+    header = parse_filled(wav, size, b"", missing=2)
+    assert (header.frames, header.note) == (size // 2 - 1, UNFINISHED)
 
 
 def test_no_data_is_no_frames(wav: Path) -> None:
@@ -402,7 +507,7 @@ def test_the_position_of_the_file_stays(wav: Path) -> None:
     fd = os.open(wav, os.O_RDONLY)
     try:
         os.lseek(fd, 5, os.SEEK_SET)
-        assert parse_header(fd, 52) == WavHeader(WavForm("int", 2, False, 44), 16, 8000, 1, 4, "")
+        assert parse_header(fd, 52) == WavHeader(PCM, WavForm("int", 2, False, 44), 16, 8000, 1, 4, "")
         assert os.lseek(fd, 0, os.SEEK_CUR) == 5
     finally:
         os.close(fd)
@@ -418,7 +523,7 @@ def test_a_file_of_many_gigabytes_is_read_by_its_header(wav: Path) -> None:
         header = parse_header(fd, len(head) + size)
     finally:
         os.close(fd)
-    assert header == WavHeader(WavForm("int", 2, False, len(head)), 16, 8000, 1, size // 2, "")
+    assert header == WavHeader(PCM, WavForm("int", 2, False, len(head)), 16, 8000, 1, size // 2, "")
 
 
 def test_zeros_instead_of_parts_are_given_up_soon(wav: Path, monkeypatch: pytest.MonkeyPatch) -> None:

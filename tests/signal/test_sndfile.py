@@ -1,5 +1,6 @@
 """What libsndfile decodes, range by range."""
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audiochunk.signal import sndfile
-from audiochunk.signal.sndfile import SUBTYPES, SndfileReader, count_frames, open_fd
+from audiochunk.signal.sndfile import SUBTYPES, SndfileReader, count_frames, is_truncated, knows_its_length, open_fd
 
 FRAMES = 40_000  # more than two of the steps in which frames are thrown away
 CONTAINERS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "AIFF", "CAF", "AU")
@@ -130,6 +131,79 @@ def test_the_file_stays_open_and_is_read_from_its_first_byte(written: Write) -> 
     with open_fd(fd) as file:
         assert file.frames == FRAMES
     assert os.fstat(fd).st_size > 0
+
+
+def test_the_reader_says_that_it_cannot_seek_and_does_not(written: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    fd = written("FLAC", "PCM_16")
+    expected = whole(fd, "int16")[:3000]
+    with open_fd(fd) as file:
+        assert not file.seekable()
+        assert sf.SoundFile.seekable(file)
+        monkeypatch.setattr(sf.SoundFile, "seek", None)
+        pieces = [file.read(1000, dtype="int16") for _ in range(3)]
+    assert np.array_equal(np.concatenate(pieces), expected)
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype", "knows"),
+    [
+        ("FLAC", "PCM_16", True),
+        ("W64", "PCM_16", True),
+        ("AIFF", "PCM_24", True),
+        ("CAF", "ALAC_16", True),
+        ("WAV", "IMA_ADPCM", True),
+        ("WAV", "GSM610", False),
+        ("AU", "G721_32", False),
+    ],
+)
+def test_streams_know_their_length_or_not(written: Write, container: str, subtype: str, knows: bool) -> None:
+    with open_fd(written(container, subtype)) as file:
+        assert knows_its_length(file) == knows
+
+
+def bytes_of(container: str, *, frames: int = 1000) -> bytes:
+    file = io.BytesIO()
+    sf.write(file, (chirps(frames, 1) * 20_000).astype(np.int16), 8000, subtype="PCM_16", format=container)
+    return file.getvalue()
+
+
+@pytest.fixture
+def told_of(tmp_path: Path) -> Callable[[bytes], bool]:
+    """Whether bytes are said to be truncated."""
+
+    def tell(content: bytes) -> bool:
+        path = tmp_path / "a"
+        path.write_bytes(content)
+        with path.open("rb") as raw, open_fd(raw.fileno()) as file:
+            return is_truncated(file)
+
+    return tell
+
+
+@pytest.mark.parametrize("container", ["W64", "AIFF", "AU"])
+@pytest.mark.parametrize("missing", [1, 2, 999, 1999, 2000])
+def test_what_ends_early_is_truncated(told_of: Callable[[bytes], bool], container: str, missing: int) -> None:
+    assert told_of(bytes_of(container)[:-missing])
+
+
+@pytest.mark.parametrize("container", ["W64", "AIFF", "AU", "CAF"])
+@pytest.mark.parametrize("frames", [0, 1, 2, 999, 1000])
+def test_what_is_whole_is_not_truncated(told_of: Callable[[bytes], bool], container: str, frames: int) -> None:
+    assert not told_of(bytes_of(container, frames=frames))
+
+
+@pytest.mark.parametrize("container", ["W64", "AIFF", "AU", "CAF", "FLAC"])
+@pytest.mark.parametrize("junk", [b"garbage", b"\1\2" * 32, bytes(1000)])
+def test_what_has_more_than_it_promises_is_not_truncated(
+    told_of: Callable[[bytes], bool], container: str, junk: bytes
+) -> None:
+    assert not told_of(bytes_of(container) + junk)
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+def test_the_size_of_the_whole_does_not_make_aiff_truncated(told_of: Callable[[bytes], bool], size: int) -> None:
+    content = bytes_of("AIFF")
+    assert not told_of(content[:4] + size.to_bytes(4, "big") + content[8:])
 
 
 def test_what_is_no_audio_is_an_error_of_libsndfile(tmp_path: Path) -> None:

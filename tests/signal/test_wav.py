@@ -1,4 +1,4 @@
-"""Plain PCM and float data, read from anywhere in a file."""
+"""Plain PCM, float, A-law and mu-law data, read from anywhere in a file."""
 
 import os
 import struct
@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audiochunk.signal.wav import WavError, WavForm, is_low_justified, read_raw, to_samples
 
-from .wavs import floats, integers
+from .wavs import data, floats, fmt, integers, wave
 
 Open = Callable[[bytes], int]
 
@@ -169,6 +170,90 @@ def test_native_samples_are_not_copied() -> None:
     assert np.shares_memory(to_samples(raw, WavForm("int", 2, False, 0)), raw)
 
 
+# -- A-law and mu-law
+
+
+def from_alaw(octet: int) -> int:
+    """ITU-T G.711, table 1: every other bit is inverted; the first bit is set for positive values."""
+    octet ^= 0x55
+    segment, step = octet >> 4 & 7, octet & 15
+    size = 2 * step + 1 if segment == 0 else 2 * step + 33 << segment - 1  # of 12 bits
+    return (size if octet & 0x80 else -size) * 8
+
+
+def from_mulaw(octet: int) -> int:
+    """ITU-T G.711, table 2: all bits are inverted; the first bit is clear for positive values."""
+    octet = 255 - octet
+    size = (2 * (octet & 15) + 33 << (octet >> 4 & 7)) - 33  # of 13 bits
+    return (-size if octet & 0x80 else size) * 4
+
+
+LAWS = {"alaw": (6, "ALAW", from_alaw), "mulaw": (7, "ULAW", from_mulaw)}
+EVERY_CODE = bytes(range(256))
+
+
+def of_law(kind: str, codes: bytes) -> list[int]:
+    raw = np.frombuffer(codes, np.uint8)[:, None]
+    samples = to_samples(raw, WavForm(kind, 1, False, 0))
+    assert samples.dtype == np.int16
+    assert samples.shape == raw.shape
+    return samples.ravel().tolist()
+
+
+@pytest.mark.parametrize("kind", LAWS)
+def test_every_code_of_a_law_is_what_g711_says(kind: str) -> None:
+    assert of_law(kind, EVERY_CODE) == [LAWS[kind][2](octet) for octet in EVERY_CODE]
+
+
+@pytest.mark.parametrize("kind", LAWS)
+def test_every_code_of_a_law_is_what_soundfile_reads(tmp_path: Path, kind: str) -> None:
+    tag, subtype, _ = LAWS[kind]
+    path = tmp_path / "a.wav"
+    path.write_bytes(wave(fmt(tag=tag, bits=8), data(EVERY_CODE)))
+    assert sf.info(path).subtype == subtype
+    read, _ = sf.read(path, dtype="int16")
+    assert of_law(kind, EVERY_CODE) == read.tolist()
+
+
+@pytest.mark.parametrize("kind", LAWS)
+def test_every_code_of_a_law_comes_back_from_soundfile(tmp_path: Path, kind: str) -> None:
+    # What a decoder makes of a code is written as that code again, so that no two codes may be confused.
+    subtype = LAWS[kind][1]
+    path = tmp_path / "a.wav"
+    sf.write(path, np.array(of_law(kind, EVERY_CODE), np.int16), 8000, subtype=subtype)
+    content = path.read_bytes()
+    back = content[content.index(b"data") + 8 :][:256]
+    zeros = {0x7F, 0xFF} if kind == "mulaw" else set()  # mu-law has two
+    assert {a for a, b in zip(EVERY_CODE, back, strict=True) if a != b} <= zeros
+
+
+def test_law_literals() -> None:
+    assert of_law("alaw", b"\xd5\x55\xd4\xaa\x2a\xc5") == [8, -8, 24, 32256, -32256, 264]
+    assert of_law("mulaw", b"\xff\x7f\xfe\x80\x00\xef") == [0, 0, 8, 32124, -32124, 132]
+
+
+@pytest.mark.parametrize("kind", LAWS)
+@pytest.mark.parametrize("channels", [1, 2, 8])
+def test_any_range_of_a_law_is_what_lies_there(opened: Open, kind: str, channels: int) -> None:
+    form = WavForm(kind, 1, True, 5)
+    assert form.dtype == np.uint8
+    fd = opened(b"12345" + EVERY_CODE)
+    raw = read_raw(fd, form, channels=channels, start=3, frames=20, buffer=bytearray(20 * channels))
+    expected = [LAWS[kind][2](octet) for octet in EVERY_CODE[3 * channels : 23 * channels]]
+    assert to_samples(raw, form).tolist() == np.array(expected).reshape(20, channels).tolist()
+    assert to_samples(raw[:0], form).shape == (0, channels)
+    with pytest.raises(WavError, match=f"^the file ends in frame {256 // channels}$"):
+        read_raw(fd, form, channels=channels, start=256 // channels, frames=1, buffer=bytearray(channels))
+
+
+@pytest.mark.parametrize("kind", LAWS)
+def test_what_a_law_decodes_to_is_not_shared(kind: str) -> None:
+    raw = np.zeros((4, 1), np.uint8)
+    before = of_law(kind, EVERY_CODE)
+    to_samples(raw, WavForm(kind, 1, False, 0))[:] = 77
+    assert of_law(kind, EVERY_CODE) == before
+
+
 # -- which end of the container
 
 
@@ -250,6 +335,8 @@ def test_samples_that_use_all_bits_are_not_looked_at(width: int) -> None:
     form = WavForm("int", width, False, 0)
     assert not is_low_justified(no_file, form, channels=1, frames=10, valid_bits=8 * width)
     assert not is_low_justified(no_file, WavForm("float", 4, False, 0), channels=1, frames=10, valid_bits=24)
+    for law in LAWS:
+        assert not is_low_justified(no_file, WavForm(law, 1, False, 0), channels=1, frames=10, valid_bits=5)
 
 
 def test_one_sample_too_wide_is_proof_that_they_sit_high(opened: Open) -> None:
