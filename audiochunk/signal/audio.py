@@ -8,6 +8,7 @@ by `audiochunk.signal.wav`, all else by `audiochunk.signal.sndfile`.
 import codecs
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ EXTENSIONS = frozenset(
     f".{name}".encode()
     for name in ("wav", "wave", "bwf", "rf64", "bw64", "w64", "flac", "aif", "aiff", "aifc", "caf", "au", "snd")
 )
+
+_UTF8, _UTF16 = codecs.getincrementaldecoder("utf-8-sig"), codecs.getincrementaldecoder("utf-16")
 
 STAGING_BYTES = 2**19  # stays in the cache while it is read into, converted and written out
 
@@ -150,16 +153,16 @@ def _refuse_what_is_no_audio(fd: int, path: bytes, size: int) -> None:
         raise RecordingError(path, "this is a Git LFS pointer, not the recording: run `git lfs pull`")
     # A magic number is followed by binary sizes in every audio format, so that what is all printable is none.
     text = _as_text(head)
-    if text and all(c.isprintable() or c.isspace() for c in text):
+    if text and all(c.isprintable() or c.isspace() or unicodedata.category(c) == "Cf" for c in text):
         raise RecordingError(path, f"this is text, not audio: it begins {text[:24]!r}")
 
 
 def _as_text(head: bytes) -> str:
     """The first bytes of a file as text, or "" where they are none in UTF-8 or, after a byte order mark, UTF-16."""
-    codec = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    decoder = _UTF16 if head[:2] in (b"\xff\xfe", b"\xfe\xff") else _UTF8
     try:
         # Incrementally, because a character may be cut at the end.
-        return codecs.getincrementaldecoder(codec)().decode(head)
+        return decoder().decode(head)
     except UnicodeDecodeError:
         return ""
 

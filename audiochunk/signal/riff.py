@@ -215,7 +215,9 @@ class _Format:
     def header(self, data: int, there: int, promised: int | None, *, big_endian: bool) -> WavHeader:
         kind = _KINDS.get(self.tag)
         if kind is None:
-            return WavHeader(self.tag, None, 0, self.sample_rate, self.channels, 0, _note(there, promised, "bytes"))
+            return WavHeader(
+                self.tag, None, 0, self.sample_rate, self.channels, 0, _note(there, promised, "bytes of audio")
+            )
         width = 1 if self.tag in (ALAW, MULAW) else self._container_bytes()
         stride = width * self.channels
         frames = there // stride

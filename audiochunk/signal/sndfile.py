@@ -1,6 +1,7 @@
 """What libsndfile decodes: FLAC, AIFF, CAF, AU, W64, and codecs inside WAV."""
 
 import os
+import re
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     import soundfile
 
 _DISCARD_FRAMES = 2**14
+# In libsndfile's log: the sizes of what holds the audio in W64, AIFF, CAF and AU.
+_LOGGED_SIZES = re.compile(r"^ *(?:riff|SSND|data|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 
 
 class Subtype(NamedTuple):
@@ -74,7 +77,7 @@ def knows_its_length(file: "soundfile.SoundFile") -> bool:
 
 def is_truncated(file: "soundfile.SoundFile") -> bool:
     """Whether libsndfile found less audio than the header promises, as the log of its header parser says."""
-    return "(should be " in file.extra_info
+    return any(int(promised) > int(there) for promised, there in _LOGGED_SIZES.findall(file.extra_info))
 
 
 def count_frames(fd: int) -> int:
