@@ -1,24 +1,15 @@
 """audiochunk inspect"""
 
 import json
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from audiochunk.cli.show import show_chunk, show_recording
 from audiochunk.errors import ConfigError, printable
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from audiochunk.reader.dataset import ChunkDataset
-    from audiochunk.storage.manifest import RecordingRow
-
 _SHOWN = 10  # refused recordings and kinds that are listed without --all
-_CODES = 16  # codes of a chunk that are shown
-_OUTLINED = 512  # chunks that the waveform of a recording is made of
 
 
 @click.command()
@@ -39,9 +30,9 @@ def inspect(
     if split is not None and chunk is None:
         raise ConfigError("--split says which split --chunk counts in; give both")
     if chunk is not None:
-        _show_chunk(folder, chunk, split, as_json=as_json)
+        show_chunk(folder, chunk, split, as_json=as_json)
     elif recording is not None:
-        _show_recording(folder, recording, as_json=as_json)
+        show_recording(folder, recording, as_json=as_json)
     else:
         _show_dataset(folder, show_all=show_all, as_json=as_json)
 
@@ -198,121 +189,3 @@ def _report(folder: Path) -> dict[str, Any]:
         "notes": [{"path": printable(path), "note": printable(note)} for path, note in summary.notes],
         "skipped": [{"path": printable(path), "reason": printable(reason)} for path, reason in summary.refused],
     }
-
-
-def _show_chunk(folder: Path, i: int, split: str | None, *, as_json: bool) -> None:
-    from audiochunk.cli.text import count
-    from audiochunk.reader.dataset import ChunkDataset
-    from audiochunk.storage.manifest import Manifest
-    from audiochunk.tools.summary import entropy, most_entropy
-
-    splits = Manifest.read(folder).splits
-    ds = ChunkDataset(folder, split or (next(iter(splits)) if len(splits) == 1 else "train"))
-    if not -len(ds) <= i < len(ds):
-        raise ConfigError(f"there is no chunk {i}: split {ds.split} has {count(len(ds), 'chunk')}")
-    i %= len(ds)
-    where, codes, wave = ds.locate(i), ds.codes(i), ds.waveform(i)
-    if as_json:
-        found = {
-            "split": ds.split,
-            "chunk": i,
-            "path": printable(where.recording.path_bytes),
-            "channels": list(where.channels),
-            "first_frame": where.first_frame,
-            "last_frame": where.last_frame,
-            "sample_rate": where.sample_rate,
-            "aligned": not isinstance(wave, list),
-            "entropy": entropy(codes),
-            "codes": codes.tolist(),
-        }
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
-        return
-    click.echo(
-        f"chunk {i:,} of {len(ds):,} in {ds.split}: chunk {where.chunk:,} of {printable(where.recording.path_bytes)}"
-    )
-    begin, end = where.first_frame / where.sample_rate, (where.last_frame + 1) / where.sample_rate
-    click.echo(
-        f"  frames {where.first_frame:,} to {where.last_frame:,}, {begin:.4f} s to {end:.4f} s"
-        f" at {where.sample_rate:,} Hz; {_channels(where.channels)}"
-    )
-    click.echo(
-        f"  {count(codes.size, 'code')}, {codes.min():,} to {codes.max():,}, {entropy(codes):.2f} bits of entropy each,"
-        f" of at most {most_entropy(ds.encoding.bits, codes.size):.3g}"
-    )
-    click.echo(f"  first codes: {' '.join(map(str, codes[:_CODES]))}{' …' if codes.size > _CODES else ''}")
-    waves = wave if isinstance(wave, list) else list(wave.T)
-    # Mixed to mono, many channels have one waveform.
-    labels = [str(channel) for channel in where.channels] if len(waves) == len(where.channels) else ["all"]
-    for label, samples in zip(labels, waves, strict=True):
-        _print_wave(label, samples)
-
-
-def _channels(channels: tuple[int, ...]) -> str:
-    return f"channel{'s' if len(channels) > 1 else ''} {', '.join(map(str, channels))}"
-
-
-def _print_wave(channel: str, samples: "npt.NDArray[np.float32]", part: str = "") -> None:
-    from audiochunk.tools.sketch import waveform
-
-    peak = float(abs(samples).max())
-    click.echo(f"  channel {channel}, peak {peak:.4f} of full scale{part}:")
-    for text in waveform(samples):
-        click.echo(f"  {text}")
-
-
-def _show_recording(folder: Path, name: str, *, as_json: bool) -> None:
-    import msgspec
-
-    from audiochunk.cli.text import count, duration, percent
-    from audiochunk.reader.dataset import ChunkDataset
-    from audiochunk.storage.manifest import Manifest, read_rows
-
-    manifest = Manifest.read(folder)
-    found = [
-        row
-        for row in read_rows(folder, manifest.recordings)
-        if row.path_bytes == os.fsencode(name) or name in (row.path, printable(row.path_bytes))
-    ]
-    if not found:
-        raise ConfigError(f"there is no recording {printable(name)!r} in {printable(str(folder))}")
-    if as_json:
-        click.echo(json.dumps([msgspec.to_builtins(row) for row in found], indent=2, ensure_ascii=False))
-        return
-    first = found[0]
-    click.echo(f"{printable(first.path_bytes)} in {first.split}")
-    if first.sample_rate:
-        seconds = first.frames / first.sample_rate
-        click.echo(
-            f"  {printable(first.subtype)}, {first.sample_rate:,} Hz, {count(first.channels, 'channel')},"
-            f" {count(first.frames, 'frame')}, {duration(seconds)}, a file of {first.bytes:,} bytes"
-        )
-    for note in first.notes:
-        click.echo(f"  note: {printable(note)}")
-    if first.error is not None:
-        click.echo(f"  skipped: {printable(first.error)}")
-        return
-    loss = first.dropped_frames / first.frames if first.frames else 0.0
-    click.echo(f"  {count(first.dropped_frames, 'frame')} dropped at the end ({percent(loss)})")
-    ds = ChunkDataset(folder, first.split)
-    for row in found:
-        label = "all" if row.channel is None else str(row.channel)
-        if not row.chunks:
-            click.echo("  too short for a chunk")
-            continue
-        click.echo(
-            f"  {count(row.chunks, 'chunk')}:"
-            f" {row.first_chunk:,} to {row.first_chunk + row.chunks - 1:,} in {row.split}"
-        )
-        if row.clipped:
-            click.echo(f"  {count(row.clipped, 'sample')} lay beyond full scale")
-        part = f", {_OUTLINED} of its chunks looked at" if row.chunks > _OUTLINED else ""
-        _print_wave(label, _outline(ds, row), part)
-
-
-def _outline(ds: "ChunkDataset", row: "RecordingRow") -> "npt.NDArray[np.float32]":
-    """Samples of at most so many chunks of a recording, evenly spread and in order, of all channels."""
-    import numpy as np
-
-    numbers = np.unique(np.linspace(row.first_chunk, row.first_chunk + row.chunks - 1, _OUTLINED).astype(int))
-    waves = (ds.waveform(int(number)) for number in numbers)
-    return np.concatenate([np.concatenate(w) if isinstance(w, list) else w.reshape(-1) for w in waves])

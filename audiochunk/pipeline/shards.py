@@ -12,9 +12,10 @@ import xxhash
 from audiochunk.config import Compression, Encoding
 from audiochunk.errors import DatasetError, RecordingError
 from audiochunk.pipeline.versions import versions
-from audiochunk.signal.audio import AudioInfo, Mask, Recording, open_regular
+from audiochunk.signal.audio import AudioInfo, Recording, open_regular
 from audiochunk.signal.chunking import Span, Stream
 from audiochunk.signal.encode import arrange
+from audiochunk.signal.floats import Mask
 from audiochunk.signal.packing import pack
 from audiochunk.signal.quantize import code_dtype, quantize, silence
 from audiochunk.storage.files import temporary, write_whole

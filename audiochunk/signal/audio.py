@@ -11,20 +11,15 @@ import stat
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from audiochunk.errors import RecordingError, raise_if_out_of_files, reason
 from audiochunk.signal import sndfile, wav
+from audiochunk.signal.floats import Decoded, from_floats
 from audiochunk.signal.quantize import Samples
 from audiochunk.signal.riff import UNFINISHED, WavHeader, parse_header
 from audiochunk.signal.sndfile import SndfileReader
-
-Mask = npt.NDArray[np.bool_]
 
 #: Extensions, in lower case, that recordings are found by.
 EXTENSIONS = frozenset(
@@ -57,21 +52,6 @@ class AudioInfo(msgspec.Struct, frozen=True):
     form: wav.WavForm | None = None
     seekable: bool = True
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """A range of frames.
-
-    Attributes:
-        samples: (frames, channels), int16 or int32, left-justified. Valid until the next read.
-        clipped: (frames, channels) bool, true where a float lay beyond full scale; None where none did.
-        invalid: (frames, channels) bool, true where a float was NaN or infinite; None where none was.
-    """
-
-    samples: Samples
-    clipped: Mask | None = None
-    invalid: Mask | None = None
 
 
 def open_regular(path: bytes | str | os.PathLike[str], *, dir_fd: int | None = None) -> int:
@@ -294,33 +274,6 @@ def read(path: bytes | str | os.PathLike[str], *, start: int = 0, frames: int | 
     if decoded.invalid is not None:
         raise RecordingError(name, "holds NaN or infinite samples")
     return decoded.samples
-
-
-def from_floats(values: npt.NDArray[Any]) -> Decoded:
-    """Float frames as samples: rint(x * 2**31) in float64, clipped to int32.
-
-    Args:
-        values: (frames, channels), float32 or float64 of either byte order; full scale is ±1.
-
-    >>> from_floats(np.array([[0.5], [1.0]], np.float32)).samples.tolist()
-    [[1073741824], [2147483647]]
-    """
-    low, high = -(2.0**31), 2.0**31 - 1
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaled = values.astype(np.float64)
-        scaled *= 2.0**31
-        np.rint(scaled, out=scaled)
-        # NaN makes both comparisons false.
-        if scaled.size == 0 or (scaled.min() >= low and scaled.max() <= high):
-            return Decoded(scaled.astype(np.int32))
-    invalid = ~np.isfinite(values)
-    scaled[invalid] = 0
-    clipped = (scaled < low) | (scaled > high)
-    return Decoded(
-        scaled.clip(low, high).astype(np.int32),
-        clipped if clipped.any() else None,
-        invalid if invalid.any() else None,
-    )
 
 
 @contextmanager
