@@ -9,11 +9,13 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import Any, TypeVar
 
 from audiochunk.errors import ConfigError, MachineError
+
+_LOOK_S = 0.1  # between two looks whether an interrupt has come
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -63,19 +65,19 @@ def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 @contextmanager
-def _held_back() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait until the end of the block.
+def _held_back() -> Iterator[list[int]]:
+    """Let SIGINT and SIGTERM wait until the end of the block; what came stands in the list.
 
     A mask would not do: the kernel gives a signal to any thread that has none, numpy's for one, and Python then
     interrupts the main thread all the same.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python interrupts the main thread only
-        return
     came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came  # Python interrupts the main thread only
+        return
     before = {n: signal.signal(n, lambda number, _: came.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
@@ -169,18 +171,21 @@ def _run(
     """Yield results until there are no more tasks, or the executor broke; return the tasks that it broke with."""
     running: dict[Future[Result], Task] = {}
     suspects: list[Task] = []
+    # An interrupt within an executor may leave a process that it does not know of, or a lock that nobody releases.
+    # Tasks that run here are interrupted where they are.
     while not suspects:
-        for task in islice(tasks, in_flight - len(running)):
-            try:
-                # Submitting may start a process; cut short there, the pool would not know of it and could not end it.
-                with _held_back():
+        done: set[Future[Result]] = set()
+        with nullcontext(list[int]()) if isinstance(executor, SerialExecutor) else _held_back() as came:
+            for task in islice(tasks, in_flight - len(running)):
+                try:
                     running[executor.submit(fn, task)] = task
-            except BrokenExecutor:
-                suspects.append(task)
-                break
+                except BrokenExecutor:
+                    suspects.append(task)
+                    break
+            while running and not done and not came:
+                done, _ = wait(running, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
         if not running:
             break
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
             task = running.pop(future)
             if isinstance(future.exception(), BrokenExecutor):

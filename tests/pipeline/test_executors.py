@@ -363,3 +363,20 @@ def test_tasks_without_end_have_results(workers: int) -> None:
 
 def test_usable_cpus_are_at_least_one_and_at_most_all() -> None:
     assert 1 <= usable_cpus() <= (os.cpu_count() or 1)
+
+
+SLEEP_AND_BE_LONG = "__import__('time').sleep(60)  # " + "x" * 2**20  # longer than a pipe holds
+
+
+def test_tasks_longer_than_the_pipe_do_not_keep_a_stopped_pool_waiting() -> None:
+    running = run_tasks(eval, iter([PID, *[SLEEP_AND_BE_LONG] * 20]), workers=2)
+    next(running)
+    began = time.monotonic()
+    running.close()
+    assert time.monotonic() - began < 30  # it would be for ever
+
+
+def test_tasks_longer_than_the_pipe_do_not_keep_a_broken_pool_waiting() -> None:
+    tasks = [PID, DIE + "  # " + "x" * 2**20, *[SLEEP_AND_BE_LONG.replace("60", "0")] * 20]
+    with closing(run_tasks(eval, iter(tasks), workers=2)) as results, pytest.raises(MachineError, match="died twice"):
+        list(results)
