@@ -265,6 +265,15 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """
         return _checked(cls, plain)
 
+    def differences(self, other: "BuildConfig") -> list[str]:
+        """What is otherwise in another configuration, each as "option ours → theirs"."""
+        have, want = self._flat(), other._flat()
+        return [f"{key} {_shown(have[key])} → {_shown(want[key])}" for key in want if have[key] != want[key]]
+
+    def _flat(self) -> dict[str, Any]:
+        parts = self.to_dict()
+        return {**parts["encoding"], **parts["options"], "compress": parts["compression"]}
+
     @classmethod
     def make(cls, **options: Any) -> "BuildConfig":
         """A configuration from one flat set of options, named as on the command line.
@@ -296,6 +305,12 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             options=_checked(Options, options),
             compression=compression,
         )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{value['codec']}:{value['level']} with {value['chunks_per_frame']} chunks a frame"
+    return "none" if value in (None, [], ()) else str(value)
 
 
 def _checked(kind: type[T], fields: dict[str, Any]) -> T:

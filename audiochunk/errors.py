@@ -46,7 +46,7 @@ class OutputExistsError(AudiochunkError):
 
     def __str__(self) -> str:
         folder, found, advice = self.args
-        return f"{printable(folder)}: {found}; {advice}"
+        return f"{printable(folder)}: {printable(found)}; {advice}"
 
 
 class InputError(AudiochunkError):
@@ -61,6 +61,10 @@ class InputError(AudiochunkError):
 
 class RecordingError(InputError):
     """One recording cannot be used. `args`: (path, reason)."""
+
+
+class PassingRecordingError(RecordingError):
+    """One recording could not be used for a reason that may be gone next time: it was missing, or written to."""
 
 
 class RecordingsError(AudiochunkError):
@@ -87,7 +91,7 @@ class DatasetError(AudiochunkError):
 
     def __str__(self) -> str:
         path, found = self.args
-        return f"{printable(path)}: {found}"
+        return f"{printable(path)}: {printable(found)}"
 
 
 class NoDatasetError(DatasetError):

@@ -16,6 +16,7 @@ from audiochunk.errors import (
     MachineError,
     NoDatasetError,
     OutputExistsError,
+    PassingRecordingError,
     RecordingError,
     RecordingsError,
     printable,
@@ -28,6 +29,7 @@ EXAMPLES: list[tuple[AudiochunkError, str, int]] = [
     (OutputExistsError("out", "is not empty", "choose another --out"), "out: is not empty; choose another --out", 2),
     (InputError(b"in", "not a folder"), "in: not a folder", 4),
     (RecordingError(b"kick \xff.wav", "the file is empty"), r"kick \xff.wav: the file is empty", 4),
+    (PassingRecordingError(b"kick.wav", "permission denied"), "kick.wav: permission denied", 4),
     (
         RecordingsError([(b"a.wav", "holds NaN"), (b"b\n.wav", "not there")]),
         "2 recordings cannot be used:\n  a.wav: holds NaN\n  b\\n.wav: not there\n"

@@ -48,7 +48,8 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _end)
+            if signal.getsignal(number) != signal.SIG_IGN:  # as a shell leaves it for what runs in the background
+                signal.signal(number, _end)
         try:
             return super().invoke(ctx)
         except AudiochunkError as error:
@@ -61,6 +62,9 @@ class _Commands(click.Group):
             )
             click.echo(f"audiochunk: {word}{goes_on}", err=True)
             ctx.exit(code)
+        except (MemoryError, EOFError) as error:
+            click.echo(f"audiochunk: the machine refused: {type(error).__name__} {error}", err=True)
+            ctx.exit(6)
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # click ends quietly where nobody reads on
@@ -87,4 +91,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    cli(prog_name="audiochunk")
+    try:
+        cli(prog_name="audiochunk")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from audiochunk.config import BuildConfig
 from audiochunk.errors import OutputExistsError
 from audiochunk.pipeline.failures import FAILURES
 from audiochunk.pipeline.versions import versions
@@ -30,9 +31,31 @@ def is_ours(work: Path) -> bool:
         return False
 
 
+class _Marker(msgspec.Struct, frozen=True):
+    format: str
+    versions: dict[str, str]
+    config: BuildConfig
+
+
+def _begun_with(work: Path) -> BuildConfig | None:
+    """What an interrupted build was begun with, where that can be told."""
+    try:
+        return msgspec.json.decode((work / _MARKER).read_bytes(), type=_Marker).config
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
 @contextmanager
-def entered(folder: Path, *, fsync: bool) -> Iterator[Path]:
+def entered(folder: Path, config: BuildConfig, *, fsync: bool) -> Iterator[tuple[Path, BuildConfig | None]]:
     """Hold the lock of the build folder in an output folder; both are made where they are missing.
+
+    Args:
+        folder: the output folder.
+        config: of the build.
+        fsync: whether the folders must survive a loss of power.
+
+    Yields:
+        The build folder, and what an interrupted build in it was begun with, if there was one.
 
     Raises:
         MachineError: another build holds it.
@@ -50,9 +73,10 @@ def entered(folder: Path, *, fsync: bool) -> Iterator[Path]:
     with locked(work / _LOCK):
         clear_temporaries(work)
         clear_temporaries(folder, prefix=MANIFEST)
-        marker = {"format": FORMAT, "versions": versions()}
+        before = _begun_with(work)
+        marker = _Marker(FORMAT, versions(), config)
         write_whole(work / _MARKER, msgspec.json.encode(marker, order="sorted"), fsync=False)
-        yield work
+        yield work, before
 
 
 def remove(work: Path) -> None:

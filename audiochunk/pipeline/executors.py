@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 from audiochunk.errors import ConfigError, MachineError
 
+# What comes up where a worker dies; and the server, when the next one is to be forked.
+_BROKEN = (BrokenExecutor, EOFError, ConnectionError)
 _LOOK_S = 0.1  # between two looks whether an interrupt has come
 
 Task = TypeVar("Task")
@@ -61,7 +63,7 @@ def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         _stop(pool)
         raise
     else:
-        pool.shutdown()
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -158,7 +160,7 @@ def run_tasks(
             with process_pool(1) as alone:
                 try:
                     yield alone.submit(fn, task).result()
-                except BrokenExecutor as error:
+                except _BROKEN as error:
                     raise MachineError(
                         f"a worker process died twice, for want of memory perhaps, at {name(task)};"
                         " the same command goes on from the finished shards"
@@ -179,7 +181,7 @@ def _run(
             for task in islice(tasks, in_flight - len(running)):
                 try:
                     running[executor.submit(fn, task)] = task
-                except BrokenExecutor:
+                except _BROKEN:
                     suspects.append(task)
                     break
             while running and not done and not came:
@@ -188,13 +190,13 @@ def _run(
             break
         for future in done:
             task = running.pop(future)
-            if isinstance(future.exception(), BrokenExecutor):
+            if isinstance(future.exception(), _BROKEN):
                 suspects.append(task)
             else:
                 yield future.result()
     # A broken executor ends everything that it has; what was done before that is as good as ever.
     for future, task in running.items():
-        if isinstance(future.exception(), BrokenExecutor):
+        if isinstance(future.exception(), _BROKEN):
             suspects.append(task)
         else:
             yield future.result()

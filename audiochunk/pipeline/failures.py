@@ -42,6 +42,7 @@ class Failures:
         self._file = folder / FAILURES
         self._encoding = encoding
         self._recordings = {recording.path: recording for recording in recordings}
+        self._passing: set[bytes] = set()
         self.reasons: dict[bytes, str] = {}
 
     def recall(self) -> None:
@@ -58,12 +59,14 @@ class Failures:
             if now is not None and (now.bytes, now.mtime_ns) == (failure.bytes, failure.mtime_ns):
                 self.reasons[path] = failure.reason
 
-    def add(self, failed: Iterable[tuple[bytes, str]]) -> None:
-        """Remember more, durably enough for a kill."""
+    def add(self, failed: Iterable[tuple[bytes, str]], *, passing: Iterable[bytes] = ()) -> None:
+        """Remember more, durably enough for a kill; but those that are `passing` for this build only."""
         self.reasons.update(failed)
+        self._passing.update(passing)
         failures = [
             _Failure(path.hex(), self._recordings[path].bytes, self._recordings[path].mtime_ns, reason)
             for path, reason in sorted(self.reasons.items())
+            if path not in self._passing
         ]
         saved = _Saved(self._encoding, versions(), failures)
         write_whole(self._file, msgspec.json.encode(saved), fsync=False)

@@ -1,6 +1,7 @@
 """What lies in an output folder before a build, and what of it may go."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from audiochunk.errors import DatasetError, OutputExistsError, printable, reason
 from audiochunk.pipeline import build_folder
 from audiochunk.pipeline.plan import Plan, rows
 from audiochunk.pipeline.shards import record_path
-from audiochunk.storage.files import TEMPORARY_SUFFIX, fsync_path
+from audiochunk.storage.files import TEMPORARY_SUFFIX, fsync_path, open_plain
 from audiochunk.storage.manifest import (
     BUILD_FOLDER,
     MANIFEST,
@@ -80,7 +81,9 @@ def _manifest(folder: Path, *, overwrite: bool) -> Manifest | None:
     except DatasetError as error:
         if not overwrite:
             raise OutputExistsError(str(folder), f"holds a damaged dataset ({error})", _OVERWRITE) from error
-        says_so = f'"format": "{FORMAT}"'.encode() in (folder / MANIFEST).read_bytes()
+        says_so = False
+        with suppress(OSError), open_plain(folder / MANIFEST) as file:
+            says_so = f'"format": "{FORMAT}"'.encode() in file.read(2**16)
         # A loss of power may leave an empty manifest; the shards beside it are ours all the same.
         if not says_so and not any(is_shard_file(folder / name) for name in os.listdir(folder)):
             raise OutputExistsError(str(folder), f"its {MANIFEST} is not one of audiochunk's", _ELSEWHERE) from error
@@ -89,7 +92,7 @@ def _manifest(folder: Path, *, overwrite: bool) -> Manifest | None:
 
 def _is_table(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             msgspec.json.decode(file.readline(2**20), type=RecordingRow)
     except (OSError, ValueError):
         return False
@@ -118,25 +121,11 @@ def check_options(manifest: Manifest, folder: Path, config: BuildConfig) -> None
     Raises:
         OutputExistsError: they differ; says which.
     """
-    have, want = _flat(manifest.config), _flat(config)
-    differing = [
-        f"{key} {_shown(have.get(key))} → {_shown(want.get(key))}" for key in want if have.get(key) != want[key]
-    ]
+    differing = manifest.config.differences(config)
     if differing:
         raise OutputExistsError(
             str(folder), f"holds a dataset made with other options ({', '.join(differing)})", _OVERWRITE
         )
-
-
-def _flat(config: BuildConfig) -> dict[str, object]:
-    parts = config.to_dict()
-    return {**parts["encoding"], **parts["options"], "compress": parts["compression"]}
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict):
-        return f"{value['codec']}:{value['level']} with {value['chunks_per_frame']} chunks a frame"
-    return "none" if value in (None, [], ()) else str(value)
 
 
 def check_recordings(manifest: Manifest, folder: Path, planned: Plan) -> None:

@@ -119,13 +119,16 @@ def build(
             build_folder.finish(folder)
         return Built(found.manifest, planned, failed, clipped, 0, 0, True, time.perf_counter() - began)
     watcher.planned(planned)
-    with _machine_errors(folder), build_folder.entered(folder, fsync=fsync) as work:
+    with _machine_errors(folder), build_folder.entered(folder, planned.config, fsync=fsync) as (work, before):
         # Once more, now that nobody else can build here.
         found = output.look(folder, overwrite=overwrite)
         if found.manifest is not None and not overwrite:
             raise OutputExistsError(str(folder), "another build has made a dataset here meanwhile", "build again")
         if overwrite:
             output.clear(folder, fsync=fsync)
+        if before is not None and before != planned.config:
+            differing = ", ".join(before.differences(planned.config))
+            watcher.warn(f"the build that was interrupted had other options ({differing}); what still fits is kept")
         failures = Failures(work, planned.recordings, config.encoding)
         if config.options.on_error == "skip":
             failures.recall()
@@ -204,7 +207,7 @@ class _Run:
         if result.failed:
             if self._plan.config.options.on_error == "fail":
                 raise RecordingsError(list(result.failed))
-            self._failures.add(result.failed)
+            self._failures.add(result.failed, passing=result.passing)
         key = result.split, result.index
         if key not in self.records:  # else this build made it anew, because a recording failed elsewhere
             self.reused += result.reused

@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 
 from audiochunk.config import Compression, Encoding
-from audiochunk.errors import DatasetError, RecordingError
+from audiochunk.errors import DatasetError, PassingRecordingError, RecordingError
 from audiochunk.pipeline.versions import versions
 from audiochunk.signal.audio import AudioInfo, Recording, open_regular
 from audiochunk.signal.chunking import Span, Stream
@@ -109,6 +109,7 @@ class ShardResult(msgspec.Struct, frozen=True):
         split: that split.
         record: of the shard that was made.
         failed: (path, reason) of recordings that could not be decoded; the shard was made without them.
+        passing: paths of those among them that failed for a reason which may be gone next time.
         reused: whether the shard was there already.
         rebuilt: whether one was there that did not fit, or was damaged.
     """
@@ -117,6 +118,7 @@ class ShardResult(msgspec.Struct, frozen=True):
     index: int
     record: ShardRecord
     failed: tuple[tuple[bytes, str], ...] = ()
+    passing: tuple[bytes, ...] = ()
     reused: bool = False
     rebuilt: bool = False
 
@@ -134,7 +136,7 @@ def build_shard(task: ShardTask) -> ShardResult:
         return ShardResult(task.split, task.index, found, reused=True)
     folder = Path(os.fsdecode(task.folder))
     rebuilt = record_path(folder, task.name).exists()
-    failed: dict[bytes, str] = {}
+    failed: dict[bytes, RecordingError] = {}
     while True:
         good = tuple(part for part in task.parts if part.path not in failed)
         effective = msgspec.structs.replace(task, parts=good)
@@ -144,7 +146,14 @@ def build_shard(task: ShardTask) -> ShardResult:
             if isinstance(written, ShardRecord):
                 scratch.replace(folder / task.name)
                 write_whole(record_path(folder, task.name), msgspec.json.encode(written), fsync=False)
-                return ShardResult(task.split, task.index, written, tuple(failed.items()), rebuilt=rebuilt)
+                return ShardResult(
+                    task.split,
+                    task.index,
+                    written,
+                    failed=tuple((path, error.args[1]) for path, error in failed.items()),
+                    passing=tuple(p for p, error in failed.items() if isinstance(error, PassingRecordingError)),
+                    rebuilt=rebuilt,
+                )
             failed |= written
         finally:
             scratch.unlink(missing_ok=True)
@@ -176,10 +185,10 @@ def find_shard(task: ShardTask) -> ShardRecord | None:
     return None
 
 
-def _write(task: ShardTask, file: Path) -> ShardRecord | dict[bytes, str]:
-    """Write the shard, or, where recordings fail, give the reasons of all that do, by path."""
+def _write(task: ShardTask, file: Path) -> ShardRecord | dict[bytes, RecordingError]:
+    """Write the shard, or, where recordings fail, give the errors of all that do, by path."""
     spec = ShardSpec(task.split, task.index, sum(part.chunks for part in task.parts), task.encoding)
-    failed: dict[bytes, str] = {}
+    failed: dict[bytes, RecordingError] = {}
     clipped: list[int] = []
     with ShardWriter(file, spec, task.compression) as writer:
         for part in task.parts:
@@ -192,7 +201,7 @@ def _write(task: ShardTask, file: Path) -> ShardRecord | dict[bytes, str]:
                         if not failed:
                             writer.write(data)
             except RecordingError as error:
-                failed.setdefault(part.path, error.args[1])
+                failed.setdefault(part.path, error)
             clipped.append(beyond)
         if failed:
             return failed
@@ -228,7 +237,7 @@ def encode_part(task: ShardTask, part: TaskPart) -> Generator[tuple[memoryview, 
 def _check_unchanged(fd: int, part: TaskPart) -> None:
     now = os.fstat(fd)
     if (now.st_size, now.st_mtime_ns) != (part.bytes, part.mtime_ns):
-        raise RecordingError(
+        raise PassingRecordingError(
             part.path,
             f"changed while the dataset was built: {part.bytes:,} bytes when it was scanned,"
             f" {now.st_size:,} now; build again",

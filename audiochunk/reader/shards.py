@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from audiochunk.config import Compression, Encoding
 from audiochunk.errors import DatasetError, reason
+from audiochunk.storage.files import open_plain
 from audiochunk.storage.manifest import ShardEntry
 from audiochunk.storage.seekable import decompress_frame, read_seek_table
 from audiochunk.storage.shard import DATA_OFFSET, ShardSpec
@@ -87,7 +88,7 @@ class ShardArray:
         try:
             if path.resolve().parent != self._folder.resolve():
                 raise DatasetError(path, "is a link out of the dataset's folder")
-            with path.open("rb") as file:
+            with open_plain(path) as file:
                 mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except (OSError, ValueError) as error:
             why = reason(error) if isinstance(error, OSError) else "it is empty"

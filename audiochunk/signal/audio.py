@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from audiochunk.errors import RecordingError, raise_if_out_of_files, reason
+from audiochunk.errors import PassingRecordingError, RecordingError, raise_if_out_of_files, reason
 from audiochunk.signal import sndfile, wav
 from audiochunk.signal.floats import Decoded, from_floats
 from audiochunk.signal.quantize import Samples
@@ -66,7 +66,7 @@ def open_regular(path: bytes | str | os.PathLike[str], *, dir_fd: int | None = N
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=dir_fd)
     except OSError as error:
         raise_if_out_of_files(error)
-        raise RecordingError(name, reason(error)) from error
+        raise PassingRecordingError(name, reason(error)) from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise RecordingError(name, "not a regular file")
@@ -283,6 +283,6 @@ def _as_recording_error(path: bytes) -> Iterator[None]:
     except wav.WavError as error:
         raise RecordingError(path, f"{error}") from error
     except OSError as error:
-        raise RecordingError(path, reason(error)) from error
+        raise PassingRecordingError(path, reason(error)) from error
     except RuntimeError as error:  # soundfile.LibsndfileError is one
         raise RecordingError(path, f"libsndfile: {getattr(error, 'error_string', error)}") from error

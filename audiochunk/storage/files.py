@@ -1,11 +1,14 @@
 """Files that are whole or not there: temporary names, fsync, rename, and one lock a folder."""
 
+import errno
 import os
 import secrets
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from audiochunk.errors import MachineError, printable
 
@@ -35,6 +38,19 @@ def write_whole(path: Path, data: bytes, *, fsync: bool) -> None:
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a regular file for reading; anything else, a FIFO or a device, is never waited for or read.
+
+    Raises:
+        OSError: it could not be opened, or is no regular file.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return open(fd, "rb")
 
 
 def write_all(fd: int, data: bytes | bytearray) -> None:

@@ -1,5 +1,6 @@
 """manifest.json and recordings.jsonl: what they say, to and from their canonical bytes."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -11,12 +12,14 @@ import xxhash
 
 from audiochunk.config import BuildConfig, Compression, Encoding, Options
 from audiochunk.errors import DatasetError, NoDatasetError, reason
+from audiochunk.storage.files import open_plain
 from audiochunk.storage.shard import DATA_OFFSET, FORMAT_VERSION, SPLIT_NAME, shard_name
 
 MANIFEST = "manifest.json"
 RECORDINGS = "recordings.jsonl"
 BUILD_FOLDER = ".build"
 MAX_MANIFEST_BYTES = 2**28  # a million shards
+MAX_ROW_BYTES = 2**16  # a path of 4096 bytes twice, once in hex, and a few notes
 
 _Bytes = bytes  # the type, where a field takes its name
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -154,19 +157,22 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
         Raises:
             NoDatasetError: there is none.
-            DatasetError: it is damaged.
-            OSError: it could not be read.
+            DatasetError: it is damaged, or could not be read.
         """
         path = folder / MANIFEST
         try:
-            size = path.stat().st_size
+            with open_plain(path) as file:
+                size = os.fstat(file.fileno()).st_size
+                data = file.read(size) if size <= MAX_MANIFEST_BYTES else b""
         except (FileNotFoundError, NotADirectoryError) as error:
             if (folder / BUILD_FOLDER).exists():
                 raise NoDatasetError(folder, "this build is not finished: run it again") from error
             raise NoDatasetError(folder, f"no dataset here: there is no {MANIFEST}") from error
+        except OSError as error:
+            raise DatasetError(path, f"cannot be read: {reason(error)}") from error
         if size > MAX_MANIFEST_BYTES:
             raise DatasetError(path, f"{size:,} bytes; a manifest has at most {MAX_MANIFEST_BYTES:,}")
-        return cls.decode(path.read_bytes(), path)
+        return cls.decode(data, path)
 
 
 class _Version(msgspec.Struct):
@@ -208,9 +214,9 @@ class RecordingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     path: str
     split: str
-    channel: Count | None
-    sample_rate: Count
-    channels: Count
+    channel: Annotated[int, msgspec.Meta(ge=0, lt=2**16)] | None
+    sample_rate: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+    channels: Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
     frames: Count
     subtype: str
     bytes: Count
@@ -266,8 +272,8 @@ def _read_rows(path: Path, entry: RecordingsEntry) -> Iterator[RecordingRow]:
     decoder = msgspec.json.Decoder(RecordingRow)
     digest = xxhash.xxh3_128()
     rows = 0
-    with path.open("rb") as file:
-        for line in file:
+    with open_plain(path) as file:
+        while line := file.readline(MAX_ROW_BYTES):
             digest.update(line)
             rows += 1
             try:

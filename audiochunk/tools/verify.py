@@ -11,6 +11,7 @@ import xxhash
 
 from audiochunk.config import Encoding
 from audiochunk.errors import printable, reason
+from audiochunk.pipeline.build_folder import is_ours
 from audiochunk.signal.quantize import silence
 from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, ShardEntry
 from audiochunk.storage.shard import ShardSpec
@@ -76,9 +77,9 @@ def _unknown_files(folder: Path, manifest: Manifest) -> Iterator[Finding]:
         yield Finding(".", "content", "a folder that can be listed", reason(error))
         return
     for name in names:
-        if name == BUILD_FOLDER:
-            yield Finding(name, "name", "no unfinished build", "one; the command that built this removes it")
-        elif name not in known:
+        if name == BUILD_FOLDER and is_ours(folder / name):
+            continue  # a kill between the last two steps of a build leaves it beside a whole dataset
+        if name not in known:
             yield Finding(printable(name), "name", "only files that the manifest names", "another one")
 
 

@@ -1,6 +1,7 @@
 """Builds over real recordings that are killed at any moment, and gone on with."""
 
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import random
 import shutil
@@ -17,8 +18,7 @@ from audiochunk.config import BuildConfig
 from audiochunk.pipeline import run
 from audiochunk.pipeline.shards import ShardResult
 from audiochunk.pipeline.watcher import Watcher
-from audiochunk.storage.manifest import Manifest
-from audiochunk.storage.shard import digest_file
+from audiochunk.tools.verify import verify
 
 ROOT = Path(audiochunk.__file__).parents[1]
 OPTIONS = ["--on-error", "skip", "--shard-size", "200KiB", "--split", "train=0.8,val=0.2", "--workers", "2", "-q"]
@@ -68,8 +68,7 @@ def test_a_build_killed_at_random_moments_ends_as_if_it_had_not_been(
         process.wait()
         wait_for_the_group(process.pid)
         if (out / "manifest.json").exists():
-            found = Manifest.read(out)
-            assert [digest_file(out / shard.name) for shard in found.shards] == [shard.digest for shard in found.shards]
+            assert verify(out) == []
             assert expected.items() <= files_of(out).items()
         else:
             unfinished += (out / ".build").exists()
@@ -134,6 +133,28 @@ def test_an_interrupt_of_the_whole_group_is_one_line_whenever_it_comes(
     assert stderr == "audiochunk: interrupted; the same command goes on from the finished shards\n"
     assert process.returncode == 130
     wait_for_the_group(process.pid)
+
+
+class KillTheForkServer(Watcher):
+    """Kills the process that workers are forked from, after the first shard."""
+
+    def __init__(self) -> None:
+        self.killed = False
+
+    def finished(self, result: ShardResult) -> None:
+        server = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+        if server is not None and not self.killed:
+            self.killed = True
+            os.kill(server, signal.SIGKILL)
+
+
+def test_a_build_survives_the_death_of_the_fork_server(recordings: Path, tmp_path: Path) -> None:
+    config = BuildConfig.make(on_error="skip", shard_size="100KiB", compress="zstd:9")
+    run.build(recordings, tmp_path / "whole", config, workers=1)
+    killer = KillTheForkServer()
+    run.build(recordings, tmp_path / "out", config, workers=3, watcher=killer)
+    assert killer.killed
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from audiochunk.config import BuildConfig
 from audiochunk.errors import MachineError, OutputExistsError
 from audiochunk.pipeline import build_folder
 from audiochunk.pipeline.build_folder import entered, finish, is_ours, remove
@@ -116,33 +117,34 @@ def test_a_link_is_not_ours_wherever_it_leads(folder: Path, tmp_path: Path, targ
 @pytest.mark.parametrize("fsync", [False, True])
 def test_both_folders_are_made_and_marked(tmp_path: Path, fsync: bool) -> None:
     folder = tmp_path / "a" / "b" / "shards"
-    with entered(folder, fsync=fsync) as work:
+    with entered(folder, BuildConfig(), fsync=fsync) as (work, _):
         assert work == folder / ".build"
         assert names(work) == ["build.json", "lock"]
         assert is_ours(work)
-        assert json.loads((work / "build.json").read_bytes()) == {"format": "audiochunk", "versions": versions()}
+        marker = {"config": BuildConfig().to_dict(), "format": "audiochunk", "versions": versions()}
+        assert json.loads((work / "build.json").read_bytes()) == marker
     assert is_ours(work)  # it stays for the build that goes on
 
 
 def test_names_of_new_folders_are_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[Path] = []
     monkeypatch.setattr(build_folder, "fsync_path", synced.append)
-    with entered(tmp_path / "a" / "shards", fsync=False):
+    with entered(tmp_path / "a" / "shards", BuildConfig(), fsync=False):
         pass
     assert synced == []
-    with entered(tmp_path / "b" / "shards", fsync=True):
+    with entered(tmp_path / "b" / "shards", BuildConfig(), fsync=True):
         pass
     assert set(synced) >= {tmp_path / "b", tmp_path}
 
 
 def test_only_one_build_is_in_the_folder(folder: Path) -> None:
     with (
-        entered(folder, fsync=False),
+        entered(folder, BuildConfig(), fsync=False),
         pytest.raises(MachineError, match="shards: another build is at work here; wait for it or stop it"),
-        entered(folder, fsync=False),
+        entered(folder, BuildConfig(), fsync=False),
     ):
         pass
-    with entered(folder, fsync=False):
+    with entered(folder, BuildConfig(), fsync=False):
         pass
 
 
@@ -151,15 +153,15 @@ def test_what_killed_builds_left_under_temporary_names_goes(folder: Path, work: 
         (work / path).touch()
     for path in ("manifest.json.h.1.0.tmp", "mine.tmp", "manifest.json.bak"):
         (folder / path).touch()
-    with entered(folder, fsync=False):
+    with entered(folder, BuildConfig(), fsync=False):
         assert names(work) == ["build.json", "lock"]
         assert names(folder) == [".build", "manifest.json.bak", "mine.tmp"]
 
 
 def test_what_a_build_can_go_on_from_stays(folder: Path) -> None:
-    with entered(folder, fsync=False) as work:
+    with entered(folder, BuildConfig(), fsync=False) as (work, _):
         (work / "train-00000.safetensors").write_bytes(b"shard")
-    with entered(folder, fsync=False):
+    with entered(folder, BuildConfig(), fsync=False):
         assert (work / "train-00000.safetensors").read_bytes() == b"shard"
 
 
@@ -180,7 +182,7 @@ def test_a_folder_that_is_not_ours_is_not_entered_nor_changed(folder: Path, make
     before = sorted(folder.parent.rglob("*"))
     with (
         pytest.raises(OutputExistsError, match=r"\.build: is not a build folder of audiochunk's; choose another --out"),
-        entered(folder, fsync=False),
+        entered(folder, BuildConfig(), fsync=False),
     ):
         pass
     assert sorted(folder.parent.rglob("*")) == before
@@ -259,7 +261,16 @@ def test_a_folder_that_is_not_ours_is_not_finished(folder: Path, make: Callable[
 
 
 def test_a_folder_that_another_build_holds_is_not_finished(folder: Path) -> None:
-    with entered(folder, fsync=False) as work:
+    with entered(folder, BuildConfig(), fsync=False) as (work, _):
         with pytest.raises(MachineError, match="another build is at work here"):
             finish(folder)
         assert names(work) == ["build.json", "lock"]
+
+
+def test_a_later_build_is_told_what_the_interrupted_one_was_begun_with(folder: Path) -> None:
+    first = BuildConfig.make(bits=16, shard_size="1MiB")
+    with entered(folder, first, fsync=False) as (_, before):
+        assert before is None
+    with entered(folder, BuildConfig(), fsync=False) as (_, before):
+        assert before == first
+    assert first.differences(BuildConfig()) == ["bits 16 → 8", "shard_size 1048576 → 33554432"]

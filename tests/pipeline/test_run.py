@@ -713,3 +713,33 @@ def test_only_empty_recordings_are_said_to_be_empty(tmp_path: Path) -> None:
 def test_an_empty_name_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="empty"):
         run.build("", tmp_path / "out", BuildConfig())
+
+
+def test_a_recording_that_was_missing_for_a_while_is_there_again_after_a_resume(tmp_path: Path) -> None:
+    source, out, config = tmp_path / "in", tmp_path / "out", BuildConfig.make(shard_size=2 * 2048, on_error="skip")
+    for name in "abcdef":
+        write_floats(source / f"{name}.wav", 9000)
+    run.build(source, tmp_path / "whole", config, workers=1)
+
+    class Vanish(Interrupt):
+        def planned(self, plan: object) -> None:
+            (source / "b.wav").rename(tmp_path / "b.wav")
+
+    with pytest.raises(KeyboardInterrupt):
+        run.build(source, out, config, workers=1, watcher=Vanish(after=6))
+    (tmp_path / "b.wav").rename(source / "b.wav")
+    assert run.build(source, out, config, workers=1).manifest.skipped == 0
+    assert files_of(out) == files_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("other", [{"bits": 16}, {"compress": "zstd"}, {"shard_size": 300_000}])
+def test_options_that_changed_since_an_interrupted_build_are_named(
+    wavs: Path, tmp_path: Path, other: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    interrupted(wavs, tmp_path / "out", BuildConfig.make(shard_size=SMALL_SHARDS), after=2)
+    changed = BuildConfig.make(**{"shard_size": SMALL_SHARDS, **other})
+    run.build(wavs, tmp_path / "out", changed, workers=1)
+    [sentence] = caplog.messages
+    assert f"had other options ({next(iter(other))} " in sentence
+    run.build(wavs, tmp_path / "fresh", changed, workers=1)
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "fresh")

@@ -43,6 +43,11 @@ def read_all(folder: Path) -> list[bytes]:
     return [chunk.tobytes() for chunk in audiochunk.open(folder)]
 
 
+def use_all(folder: Path) -> None:
+    audiochunk.open(folder).locate(0)
+    read_all(folder)
+
+
 def assert_refused(folder: Path, words: str) -> None:
     with pytest.raises(DatasetError, match=words):
         read_all(folder)
@@ -347,3 +352,38 @@ def test_a_missing_table_of_recordings_is_named(raw: Path) -> None:
     (raw / "recordings.jsonl").unlink()
     with pytest.raises(DatasetError, match=r"recordings\.jsonl: cannot be read"):
         audiochunk.open(raw).locate(0)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "recordings.jsonl", "train-00001.safetensors"])
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder"])
+def test_what_is_no_regular_file_is_refused_and_never_waited_for(raw: Path, name: str, kind: str) -> None:
+    path = raw / name
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    with pytest.raises(DatasetError, match=name):
+        use_all(raw)
+
+
+def test_a_line_without_an_end_is_refused(raw: Path) -> None:
+    os.truncate(raw / "recordings.jsonl", 2**33)
+    with pytest.raises(DatasetError, match=r"recordings\.jsonl"):
+        audiochunk.open(raw).locate(0)
+
+
+@pytest.mark.parametrize("fields", [{"channels": 2**16}, {"channels": 2**62}, {"sample_rate": 2**31}])
+def test_numbers_that_no_recording_has_are_refused(raw: Path, fields: dict[str, int]) -> None:
+    edit_rows(raw, lambda row: row.update(fields))
+    with pytest.raises(DatasetError, match=r"recordings\.jsonl"):
+        audiochunk.open(raw).locate(0)
+
+
+def test_what_a_hostile_manifest_says_cannot_move_the_cursor(raw: Path) -> None:
+    edit_manifest(raw, lambda m: m.update({"sk\x1b[31mX\nipped": 1}))
+    with pytest.raises(DatasetError) as caught:
+        audiochunk.open(raw)
+    assert str(caught.value).isprintable()

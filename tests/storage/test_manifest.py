@@ -561,7 +561,7 @@ def test_a_missing_table_is_a_damaged_dataset(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_place_of_the_table_is_a_damaged_dataset(tmp_path: Path) -> None:
     (tmp_path / "recordings.jsonl").mkdir()
-    with pytest.raises(DatasetError, match=r"recordings\.jsonl: cannot be read: is a directory"):
+    with pytest.raises(DatasetError, match=r"recordings\.jsonl: cannot be read: not a regular file"):
         list(read_rows(tmp_path, RecordingsEntry(name="recordings.jsonl", rows=0, digest="")))
 
 

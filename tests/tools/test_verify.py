@@ -14,7 +14,9 @@ import soundfile as sf
 import zstandard
 
 import audiochunk
+from audiochunk.config import BuildConfig
 from audiochunk.errors import NoDatasetError
+from audiochunk.pipeline import build_folder
 from audiochunk.storage.manifest import Manifest, read_rows
 from audiochunk.tools.stored import Finding
 from audiochunk.tools.verify import verify
@@ -129,11 +131,17 @@ def test_a_foreign_file_is_found(raw: Path, name: str) -> None:
     assert (finding.file, finding.place) == (name.replace("\x1b", "\\x1b"), "name")
 
 
-def test_the_folder_of_a_build_that_did_not_end_is_found(raw: Path) -> None:
+def test_a_build_folder_that_a_kill_at_the_very_end_left_is_no_finding(raw: Path) -> None:
+    with build_folder.entered(raw, BuildConfig(), fsync=False):
+        pass
+    assert (raw / ".build" / "build.json").exists()
+    assert verify(raw) == []
+
+
+def test_a_build_folder_that_is_not_ours_is_found(raw: Path) -> None:
     (raw / ".build" / "deep").mkdir(parents=True)
     [finding] = verify(raw)
-    assert finding.file == ".build"
-    assert "unfinished build" in finding.expected
+    assert (finding.file, finding.found) == (".build", "another one")
 
 
 def test_a_finding_reads_as_a_sentence() -> None:
