@@ -131,7 +131,8 @@ def test_an_interrupt_of_the_whole_group_is_one_line_whenever_it_comes(
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert stderr == "audiochunk: interrupted; the same command goes on from the finished shards\n"
-    assert process.returncode == 130
+    # A second interrupt may come when the interpreter has let go of its handlers: a shell calls that 130, too.
+    assert process.returncode in (130, -signal.SIGINT)
     wait_for_the_group(process.pid)
 
 
