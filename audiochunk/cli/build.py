@@ -163,51 +163,20 @@ def build(
 def _report(plan: "Plan", built: "Built | None") -> dict[str, Any]:
     """The summary of a build, or of a plan where nothing was built; the numbers that are printed."""
     from audiochunk.pipeline.plan import rows
-    from audiochunk.tools.summary import describe_encoding, summarize
+    from audiochunk.tools.summary import plain, summarize
 
     encoding = plan.config.encoding
     found = rows(plan, failed=built.failed, clipped=built.clipped) if built else rows(plan)
     summary = summarize(found, encoding=encoding, splits=plan.names)
-    total = summary.total
-    raw_bytes = total.chunks * encoding.chunk_bytes
-    report: dict[str, Any] = {
-        "encoding": describe_encoding(encoding, summary.kinds),
-        "recordings": total.recordings,
-        "seconds_of_audio": float(total.seconds),
-        "too_short": total.empty,
-        "chunks": total.chunks,
-        "chunk_bytes": encoding.chunk_bytes,
-        "shards": len(plan.shards),
-        "bytes": raw_bytes,
-        "tail_loss": total.tail_loss,
-        "splits": {
-            name: {
-                "asked": float(share) if (share := plan.asked.get(name)) is not None else None,
-                "chunks": split.chunks,
-                "recordings": split.recordings,
-                "seconds_of_audio": float(split.seconds),
-            }
-            for name, split in summary.splits.items()
-        },
-        "kinds": [
-            {
-                "sample_rate": kind.sample_rate,
-                "channels": kind.channels,
-                "subtype": kind.subtype,
-                "recordings": totals.recordings,
-                "seconds_of_audio": float(totals.seconds),
-                "chunks": totals.chunks,
-            }
-            for kind, totals in summary.kinds.items()
-        ],
-        "notes": [{"path": printable(path), "note": note} for path, note in summary.notes],
-        "skipped": [{"path": printable(path), "reason": reason} for path, reason in summary.refused],
-    }
+    report = plain(summary, encoding) | {"shards": len(plan.shards)}
+    for name, split in report["splits"].items():
+        share = plan.asked.get(name)
+        split["asked"] = None if share is None else float(share)
     if built is not None:
         report |= {
             "up_to_date": built.up_to_date,
             "dataset_id": built.manifest.dataset_id,
-            "clipped": total.clipped,
+            "clipped": summary.total.clipped,
             "bytes_on_disk": sum(shard.bytes for shard in built.manifest.shards),
             "reused_shards": built.reused,
             "rebuilt_shards": built.rebuilt,

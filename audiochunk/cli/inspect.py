@@ -128,57 +128,26 @@ def _report(folder: Path) -> dict[str, Any]:
     """What there is to say of a dataset; the numbers that are printed."""
     from audiochunk.reader.dataset import ChunkDataset
     from audiochunk.storage.manifest import Manifest, read_rows
-    from audiochunk.tools.summary import describe_encoding, histogram, summarize
+    from audiochunk.tools.summary import histogram, plain, summarize
 
     manifest = Manifest.read(folder)
     rows = read_rows(folder, manifest.recordings)
     summary = summarize(rows, encoding=manifest.encoding, splits=manifest.splits)
     codes = histogram([ChunkDataset(folder, split) for split in sorted(manifest.splits)])
     total, encoding = summary.total, manifest.encoding
-    return {
+    report = plain(summary, encoding)
+    for name, split in report["splits"].items():
+        split["shards"] = sum(shard.split == name for shard in manifest.shards)
+    return report | {
         "dataset_id": manifest.dataset_id,
-        "encoding": describe_encoding(encoding, summary.kinds),
         "bits": encoding.bits,
         "stored_as": encoding.stored_as,
         "vocab_size": encoding.vocab_size,
-        "chunk_bytes": encoding.chunk_bytes,
-        "compression": None
-        if manifest.compression is None
-        else {
-            "level": manifest.compression.level,
-            "chunks_per_frame": manifest.compression.chunks_per_frame,
-        },
+        "compression": manifest.config.to_dict()["compression"],
         "shards": len(manifest.shards),
-        "chunks": total.chunks,
-        "bytes": total.chunks * encoding.chunk_bytes,
         "bytes_on_disk": sum(shard.bytes for shard in manifest.shards),
-        "recordings": total.recordings,
-        "too_short": total.empty,
-        "seconds_of_audio": float(total.seconds),
-        "tail_loss": total.tail_loss,
         "clipped": total.clipped,
         "clipped_share": total.clipped / max(1, total.samples),
-        "splits": {
-            name: {
-                "chunks": split.chunks,
-                "shards": sum(shard.split == name for shard in manifest.shards),
-                "recordings": split.recordings,
-                "seconds_of_audio": float(split.seconds),
-            }
-            for name, split in summary.splits.items()
-        },
-        "kinds": [
-            {
-                "sample_rate": kind.sample_rate,
-                "channels": kind.channels,
-                "subtype": printable(kind.subtype),
-                "recordings": totals.recordings,
-                "seconds_of_audio": float(totals.seconds),
-                "chunks": totals.chunks,
-                "aligned": encoding.is_aligned(kind.channels),
-            }
-            for kind, totals in summary.kinds.items()
-        ],
         "histogram": {
             "bins": codes.bins.tolist(),
             "entropy": round(codes.entropy, 6),
@@ -186,6 +155,4 @@ def _report(folder: Path) -> dict[str, Any]:
             "chunks": codes.chunks,
             "of": codes.of,
         },
-        "notes": [{"path": printable(path), "note": printable(note)} for path, note in summary.notes],
-        "skipped": [{"path": printable(path), "reason": printable(reason)} for path, reason in summary.refused],
     }

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiochunk.config import Encoding
+from audiochunk.errors import printable
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.storage.manifest import RecordingRow
 
@@ -83,6 +84,35 @@ class Summary:
     kinds: dict[Kind, Totals]
     refused: tuple[tuple[bytes, str], ...]
     notes: tuple[tuple[bytes, str], ...]
+
+
+def plain(summary: Summary, encoding: Encoding) -> dict[str, Any]:
+    """A summary as values that JSON can hold and a terminal can show; seconds are floats."""
+
+    def totals(of: Totals) -> dict[str, Any]:
+        return {"recordings": of.recordings, "seconds_of_audio": float(of.seconds), "chunks": of.chunks}
+
+    return {
+        "encoding": describe_encoding(encoding, summary.kinds),
+        "chunk_bytes": encoding.chunk_bytes,
+        "bytes": summary.total.chunks * encoding.chunk_bytes,
+        **totals(summary.total),
+        "too_short": summary.total.empty,
+        "tail_loss": summary.total.tail_loss,
+        "splits": {name: totals(split) for name, split in summary.splits.items()},
+        "kinds": [
+            {
+                "sample_rate": kind.sample_rate,
+                "channels": kind.channels,
+                "subtype": printable(kind.subtype),
+                "aligned": encoding.is_aligned(kind.channels),
+                **totals(of),
+            }
+            for kind, of in summary.kinds.items()
+        ],
+        "notes": [{"path": printable(path), "note": printable(note)} for path, note in summary.notes],
+        "skipped": [{"path": printable(path), "reason": printable(reason)} for path, reason in summary.refused],
+    }
 
 
 def summarize(rows: Iterable[RecordingRow], *, encoding: Encoding, splits: Iterable[str] = ()) -> Summary:
