@@ -62,6 +62,10 @@ def verify_against(
     fd, findings = open_file(folder, RECORDINGS)
     if fd is None:
         return findings
+    # However small the share, one recording with chunks is compared: the one that is drawn first.
+    candidates = (line for line in read_lines(os.dup(fd)) if isinstance(line, Line) and line.row.chunks)
+    first = min((line.path for line in candidates if line.path in there), key=_drawn, default=None)
+    os.lseek(fd, 0, os.SEEK_SET)
     known: set[bytes] = set()
     with _Comparison(folder, manifest, root, on_bytes or _ignore) as comparison:
         lines = (line for line in read_lines(fd) if isinstance(line, Line))
@@ -69,7 +73,7 @@ def verify_against(
             rows = [line.row for line in group]
             known.add(path)
             is_there = path in there
-            if is_there and xxhash.xxh3_64_intdigest(path) < share * 2**64:
+            if is_there and (path == first or _drawn(path) < share * 2**64):
                 if on_recording is not None:
                     on_recording(path)
                 findings += comparison.recording(there[path], rows)
@@ -80,6 +84,11 @@ def verify_against(
     unknown = (path for path in there if path not in known and globs.want(path))
     findings += (Finding(printable(path), "file", "no recording that the dataset lacks", "one") for path in unknown)
     return list(dict.fromkeys(findings))  # what is wrong with a shard hinders many comparisons, and is told once
+
+
+def _drawn(path: bytes) -> int:
+    """Where a recording falls in 0 to 2**64 - 1; those below the share are compared."""
+    return xxhash.xxh3_64_intdigest(path)
 
 
 def _ignore(_: int) -> None:

@@ -202,3 +202,12 @@ def test_no_dataset_no_table_and_no_recordings(tmp_path: Path) -> None:
     assert places(verify_against(folder, V1 / "wavs")) == [("recordings.jsonl", "type")]
     (folder / "manifest.json").write_bytes(b"{}")
     assert places(verify_against(folder, V1 / "wavs")) == [("manifest.json", "content")]
+
+
+def test_however_small_the_share_one_recording_is_compared() -> None:
+    compared: list[bytes] = []
+    share = Fraction(1, 10**9)
+    assert verify_against(V1 / "u8-blocks", V1 / "wavs", share=share, on_recording=compared.append) == []
+    [path] = compared
+    rows = [row for row in audiochunk.open(V1 / "u8-blocks").recordings if row.path_bytes == path]
+    assert rows[0].chunks
