@@ -1,6 +1,7 @@
 """audiochunk build"""
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,8 @@ def build(
     options = {key: value for key, value in options.items() if value is not None}
     config = BuildConfig.make(bits=int(bits), **options)
 
+    # Only one thread, so that workers can be forked: the linear algebra of numpy, which is not used, would begin more.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from audiochunk.cli.progress import Progress
     from audiochunk.pipeline import prepare, run
 

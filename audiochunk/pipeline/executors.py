@@ -44,19 +44,7 @@ class SerialExecutor(Executor):
 @contextmanager
 def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of so many processes on this machine, which are ended at once where the block is left by an exception."""
-    # A server process that has no threads forks the workers, so that no lock is ever copied in a locked state.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["audiochunk.pipeline.shards"])
-    # Ctrl-C reaches every process of the terminal; the parent alone decides what it means. The server and all that it
-    # forks inherit the mask, so that there is no moment at which a worker could be hit.
-    multiprocessing.resource_tracker.ensure_running()  # now: the server would start it, and it unblocks the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        with _held_back():
-            multiprocessing.forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+    pool = _start(workers)
     try:
         yield pool
     except BaseException:
@@ -64,6 +52,36 @@ def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         raise
     else:
         pool.shutdown(cancel_futures=True)
+
+
+def _start(workers: int) -> ProcessPoolExecutor:
+    # A copy of this process is there in a tenth of the time, but would copy a lock that another thread holds as it is.
+    # A server process that has no threads forks the workers then.
+    is_fork = _has_one_thread()
+    context: Any = multiprocessing.get_context("fork" if is_fork else "forkserver")
+    if not is_fork:
+        context.set_forkserver_preload(["audiochunk.pipeline.shards"])
+        multiprocessing.resource_tracker.ensure_running()  # now: the server would start it, and it unblocks signals
+    # Ctrl-C reaches every process of the terminal; the parent alone decides what it means. The server and all workers
+    # inherit the mask, so that there is no moment at which one could be hit, or do what this process does at SIGTERM.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+        with _held_back():
+            if not is_fork:
+                multiprocessing.forkserver.ensure_running()
+            pool.submit(int)  # so that the processes begin here
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pool
+
+
+def _has_one_thread() -> bool:
+    """Whether this process can be told to have no other thread, those of libraries included."""
+    try:
+        return len(os.listdir("/proc/self/task")) == 1
+    except OSError:  # not Linux; on macOS libraries may not be used in a fork
+        return False
 
 
 @contextmanager
@@ -101,6 +119,9 @@ def refuse_to_run_in_a_worker() -> None:
 
 
 def _begin_worker() -> None:
+    # What a fork inherits is this process's; a worker ends where it is told to.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -120,6 +141,92 @@ def _stop(pool: ProcessPoolExecutor) -> None:
     pool.shutdown(wait=True, cancel_futures=True)
 
 
+class Workers:
+    """What tasks are given to: this process, others that begin when they are first needed, or an executor.
+
+    A context manager, which ends the processes; where it is left by an exception, at once.
+
+    Args:
+        n: processes on this machine; with one, tasks run in this process.
+        executor: what runs the tasks instead; then `n` is how many it has, and nothing is tried again.
+    """
+
+    def __init__(self, n: int, executor: Executor | None = None) -> None:
+        self.n = n
+        self._executor = SerialExecutor() if executor is None and n <= 1 else executor
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None and kind is not None:
+            _stop(pool)
+        elif pool is not None:
+            pool.shutdown(cancel_futures=True)
+
+    @property
+    def are_processes(self) -> bool:
+        """Whether tasks run in processes on this machine that are not this one."""
+        return self._executor is None
+
+    def run(
+        self,
+        fn: Callable[[Task], Result],
+        tasks: Iterable[Task],
+        *,
+        at_most: int | None = None,
+        name: Callable[[Task], str] = str,
+    ) -> Generator[Result, None, None]:
+        """Results as they come, in no particular order, with at most two tasks a worker handed out at any time.
+
+        A worker process that dies takes its pool with it, and the pool cannot tell whose task it was. So each task that
+        was handed out is tried once more, alone in a new process; the others go on in a new pool.
+
+        Args:
+            fn: a function that can be pickled.
+            tasks: its arguments, taken as they are needed.
+            at_most: how many tasks there are, where that is known: no more processes than that are begun.
+            name: what to call a task in the message about a worker that died of it twice.
+
+        Raises:
+            MachineError: a worker died of the same task twice, or the executor broke.
+        """
+        left = iter(tasks)
+        n = self.n if at_most is None else min(self.n, at_most)
+        executor = SerialExecutor() if self._executor is None and self._pool is None and n <= 1 else self._executor
+        if executor is not None:
+            suspects: list[Task] = yield from _run(executor, fn, left, in_flight=2 * self.n)
+            if suspects:
+                raise MachineError(f"the executor broke while it was at {name(suspects[0])}; the same command goes on")
+            return
+        try:
+            while True:
+                self._pool = self._pool or _start(n)
+                suspects = yield from _run(self._pool, fn, left, in_flight=2 * self.n)
+                if not suspects:
+                    return
+                self._pool.shutdown(cancel_futures=True)
+                self._pool = None
+                for task in suspects:
+                    yield _alone(fn, task, name)
+        except BaseException as error:
+            self.__exit__(type(error))
+            raise
+
+
+def _alone(fn: Callable[[Task], Result], task: Task, name: Callable[[Task], str]) -> Result:
+    with process_pool(1) as alone:
+        try:
+            return alone.submit(fn, task).result()
+        except _BROKEN as error:
+            raise MachineError(
+                f"a worker process died twice, for want of memory perhaps, at {name(task)};"
+                " the same command goes on from the finished shards"
+            ) from error
+
+
 def run_tasks(
     fn: Callable[[Task], Result],
     tasks: Iterable[Task],
@@ -128,43 +235,9 @@ def run_tasks(
     executor: Executor | None = None,
     name: Callable[[Task], str] = str,
 ) -> Generator[Result, None, None]:
-    """Results as they come, in no particular order, with at most two tasks a worker handed out at any time.
-
-    A worker process that dies takes its pool with it, and the pool cannot tell whose task it was. So each task that was
-    handed out is tried once more, alone in a new process; the others go on in a new pool.
-
-    Args:
-        fn: a function that can be pickled.
-        tasks: its arguments, taken as they are needed.
-        workers: processes on this machine; with one, tasks run in this process.
-        executor: what runs the tasks instead; then `workers` is how many it has, and nothing is tried again.
-        name: what to call a task in the message about a worker that died of it twice.
-
-    Raises:
-        MachineError: a worker died of the same task twice, or the executor broke.
-    """
-    left = iter(tasks)
-    if executor is None and workers <= 1:
-        executor = SerialExecutor()
-    if executor is not None:
-        suspects: list[Task] = yield from _run(executor, fn, left, in_flight=2 * workers)
-        if suspects:
-            raise MachineError(f"the executor broke while it was at {name(suspects[0])}; the same command goes on")
-        return
-    while True:
-        with process_pool(workers) as pool:
-            suspects = yield from _run(pool, fn, left, in_flight=2 * workers)
-        if not suspects:
-            return
-        for task in suspects:
-            with process_pool(1) as alone:
-                try:
-                    yield alone.submit(fn, task).result()
-                except _BROKEN as error:
-                    raise MachineError(
-                        f"a worker process died twice, for want of memory perhaps, at {name(task)};"
-                        " the same command goes on from the finished shards"
-                    ) from error
+    """What `Workers.run` gives, with workers that end with the last result."""
+    with Workers(workers, executor) as all_of_them:
+        yield from all_of_them.run(fn, tasks, name=name)
 
 
 def _run(

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+import msgspec
+
 from audiochunk.config import BuildConfig
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.signal.audio import AudioInfo
@@ -11,8 +13,7 @@ from audiochunk.signal.chunking import Stream
 from audiochunk.storage.manifest import RecordingRow, path_fields
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """A run of chunks of one stream of one recording.
 
     Attributes:
@@ -28,8 +29,7 @@ class Part:
     chunks: int
 
 
-@dataclass(frozen=True, slots=True)
-class ShardPlan:
+class ShardPlan(msgspec.Struct, frozen=True):
     """What one shard holds, were no recording to fail.
 
     Attributes:

@@ -7,6 +7,7 @@ import msgspec
 
 from audiochunk.config import BuildConfig, Encoding
 from audiochunk.errors import ConfigError, InputError, RecordingsError, printable
+from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.plan import Plan, plan
 from audiochunk.pipeline.scan import Globs, Scanned, scan
 from audiochunk.pipeline.splits import (
@@ -29,6 +30,7 @@ def make_plan(
     *,
     split_file: str | os.PathLike[str] | None = None,
     watcher: Watcher | None = None,
+    workers: Workers | None = None,
 ) -> Plan:
     """Scan a folder and plan its dataset, without decoding anything.
 
@@ -37,6 +39,7 @@ def make_plan(
         config: of the dataset. With a `split_file`, its `options.split` is replaced.
         split_file: table of path or folder, tab, split.
         watcher: told of each recording.
+        workers: who look into the recordings; else this process does.
 
     Raises:
         ConfigError: the options do not go together.
@@ -57,7 +60,7 @@ def make_plan(
         raise InputError(root, "the name of the input folder is empty")
     recordings: list[Scanned] = []
     globs = Globs(config.options.include, config.options.exclude)
-    for recording in scan(root, globs):
+    for recording in scan(root, globs, workers):
         recordings.append(recording)
         watcher.scanned(recording)
     if not recordings:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audiochunk.config import BuildConfig
@@ -20,7 +20,7 @@ from audiochunk.errors import (
     reason,
 )
 from audiochunk.pipeline import build_folder, output
-from audiochunk.pipeline.executors import refuse_to_run_in_a_worker, run_tasks, usable_cpus
+from audiochunk.pipeline.executors import Workers, refuse_to_run_in_a_worker, usable_cpus
 from audiochunk.pipeline.failures import Failures
 from audiochunk.pipeline.plan import Plan, ShardPlan
 from audiochunk.pipeline.prepare import make_plan
@@ -59,10 +59,10 @@ class Built:
     plan: Plan
     failed: dict[bytes, str]
     clipped: dict[tuple[int, int | None], int]
-    reused: int
-    rebuilt: int
-    up_to_date: bool
-    seconds: float
+    reused: int = 0
+    rebuilt: int = 0
+    up_to_date: bool = False
+    seconds: float = 0.0
 
 
 def build(
@@ -100,25 +100,39 @@ def build(
     began = time.perf_counter()
     refuse_to_run_in_a_worker()
     watcher = watcher or Watcher()
-    workers = usable_cpus() if workers is None else workers
-    if workers < 1:
-        raise ConfigError(f"workers must be at least 1, not {workers}")
+    n = usable_cpus() if workers is None else workers
+    if n < 1:
+        raise ConfigError(f"workers must be at least 1, not {n}")
     folder = Path(out).absolute()
     with _machine_errors(folder):
         found = output.look(folder, overwrite=overwrite)
     if found.manifest is not None and not overwrite and split_file is None:
         output.check_options(found.manifest, folder, config)
-    planned = make_plan(source, config, split_file=split_file, watcher=watcher)
-    if found.manifest is not None and not overwrite:
-        output.check_options(found.manifest, folder, planned.config)
-        output.check_recordings(found.manifest, folder, planned)
-        output.check_shards(found.manifest, folder)
-        failed = output.failed_while_decoding(found.manifest, folder)
-        clipped = output.clipped_in(found.manifest, folder, planned)
-        with _machine_errors(folder):
-            build_folder.finish(folder)
-        return Built(found.manifest, planned, failed, clipped, 0, 0, True, time.perf_counter() - began)
-    watcher.planned(planned)
+    with Workers(n, executor) as at_work:
+        planned = make_plan(source, config, split_file=split_file, watcher=watcher, workers=at_work)
+        if found.manifest is not None and not overwrite:
+            built = _up_to_date(found.manifest, folder, planned)
+        else:
+            watcher.planned(planned)
+            root = os.path.abspath(os.fsencode(source))
+            built = _build(root, folder, planned, at_work, fsync=fsync, overwrite=overwrite, watcher=watcher)
+    return replace(built, seconds=time.perf_counter() - began)
+
+
+def _up_to_date(manifest: Manifest, folder: Path, planned: Plan) -> Built:
+    output.check_options(manifest, folder, planned.config)
+    output.check_recordings(manifest, folder, planned)
+    output.check_shards(manifest, folder)
+    failed = output.failed_while_decoding(manifest, folder)
+    clipped = output.clipped_in(manifest, folder, planned)
+    with _machine_errors(folder):
+        build_folder.finish(folder)
+    return Built(manifest, planned, failed, clipped, up_to_date=True)
+
+
+def _build(
+    root: bytes, folder: Path, planned: Plan, workers: Workers, *, fsync: bool, overwrite: bool, watcher: Watcher
+) -> Built:
     with _machine_errors(folder), build_folder.entered(folder, planned.config, fsync=fsync) as (work, before):
         # Once more, now that nobody else can build here.
         found = output.look(folder, overwrite=overwrite)
@@ -129,20 +143,15 @@ def build(
         if before is not None and before != planned.config:
             differing = ", ".join(before.differences(planned.config))
             watcher.warn(f"the build that was interrupted had other options ({differing}); what still fits is kept")
-        failures = Failures(work, planned.recordings, config.encoding)
-        if config.options.on_error == "skip":
+        failures = Failures(work, planned.recordings, planned.config.encoding)
+        if planned.config.options.on_error == "skip":
             failures.recall()
-        run = _Run(os.path.abspath(os.fsencode(source)), os.fsencode(work), planned, failures)
-        if executor is None:
-            # No more processes than shards: a small build is done before a pool has started.
-            workers = min(workers, len(planned.shards))
-        run.shards(workers, executor, watcher)
+        run = _Run(root, os.fsencode(work), planned, failures)
+        run.shards(workers, watcher)
         run.refuse_nothing()
         manifest = seal(planned, run.records, failures.reasons, folder=folder, fsync=fsync)
     clipped = clipped_by_stream(planned, run.records, failures.reasons)
-    return Built(
-        manifest, planned, failures.reasons, clipped, run.reused, run.rebuilt, False, time.perf_counter() - began
-    )
+    return Built(manifest, planned, failures.reasons, clipped, run.reused, run.rebuilt)
 
 
 def check_output(out: str | os.PathLike[str], config: BuildConfig, *, overwrite: bool) -> None:
@@ -178,13 +187,13 @@ class _Run:
         self.records: dict[tuple[str, int], ShardRecord] = {}
         self.reused = self.rebuilt = 0
 
-    def shards(self, workers: int, executor: Executor | None, watcher: Watcher) -> None:
+    def shards(self, workers: Workers, watcher: Watcher) -> None:
         """Build shards, and build those again that hold part of a recording which failed elsewhere."""
         waiting = list(self._plan.shards)
         while waiting:
             tasks = (self._task(shard) for shard in waiting)
             failed: set[bytes] = set()
-            running = run_tasks(build_shard, tasks, workers=workers, executor=executor, name=_describe)
+            running = workers.run(build_shard, tasks, at_most=len(waiting), name=_describe)
             # Closed also where an exception keeps this frame, so that no worker outlives it.
             with closing(running) as results:
                 for result in results:

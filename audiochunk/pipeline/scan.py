@@ -3,13 +3,19 @@
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import translate
+from itertools import chain, islice
 
 import msgspec
 
 from audiochunk.errors import InputError, RecordingError, raise_if_out_of_files, reason
-from audiochunk.signal.audio import EXTENSIONS, AudioInfo, open_regular, probe_fd
+from audiochunk.pipeline.executors import Workers
+from audiochunk.pipeline.packed import Packed
+from audiochunk.signal.audio import EXTENSIONS, AudioInfo, open_regular, opened, probe_fd
+
+_AT_ONCE = 256  # files that are handed to a worker together
 
 
 class Scanned(msgspec.Struct, frozen=True):
@@ -45,6 +51,8 @@ class Globs:
 
     def want(self, path: bytes) -> bool:
         """Whether a recording is wanted, by its relative path; a folder (with "/" at the end) is unless excluded."""
+        if not self._include and not self._exclude:
+            return True
         if self._any(self._exclude, path):
             return False
         return not self._include or path.endswith(b"/") or self._any(self._include, path)
@@ -66,8 +74,7 @@ def _matches(glob: str, pattern: re.Pattern[str], path: str) -> bool:
     return any(pattern.match(part) for part in parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A path that the walk came upon; `error` says why it cannot be gone into, if so."""
 
     path: bytes
@@ -132,7 +139,10 @@ def _list(root: bytes, prefix: bytes, above: frozenset[tuple[int, int]]) -> _Fol
 def _find(path: bytes, entry: os.DirEntry[bytes]) -> Found | None:
     if path.endswith(b"/"):
         return Found(path)
-    if os.path.splitext(path)[1].lower() not in EXTENSIONS:
+    stem, dot, extension = path.rpartition(b"/")[2].rpartition(b".")
+    if dot + extension.lower() not in EXTENSIONS or not stem.strip(
+        b"."
+    ):  # a name that begins with a dot has no extension
         return None
     try:
         if entry.is_file():
@@ -149,29 +159,84 @@ def _is_folder(entry: os.DirEntry[bytes]) -> bool:
         return False
 
 
-def probe_found(root: bytes, found: Found) -> Scanned:
-    """What a found file holds, or why it cannot be used."""
+def probe_found(root: bytes, found: Found, *, dir_fd: int | None = None) -> Scanned:
+    """What a found file holds, or why it cannot be used.
+
+    Args:
+        root: the input folder.
+        found: a file below it.
+        dir_fd: the input folder, open: looking a name up from there is quicker.
+    """
     if found.error is not None:
         return Scanned(found.path, 0, 0, None, found.error)
     size = mtime_ns = 0
     try:
-        fd = open_regular(os.path.join(root, found.path))
+        fd = open_regular(found.path if dir_fd is not None else os.path.join(root, found.path), dir_fd=dir_fd)
         try:
             status = os.fstat(fd)
             size, mtime_ns = status.st_size, status.st_mtime_ns
-            return Scanned(found.path, size, mtime_ns, probe_fd(fd, found.path))
+            return Scanned(found.path, size, mtime_ns, probe_fd(fd, found.path, size=size))
         finally:
             os.close(fd)
     except RecordingError as error:
         return Scanned(found.path, size, mtime_ns, None, error.args[1])
 
 
-def scan(root: bytes, globs: Globs) -> Iterator[Scanned]:
+class _Batch(Packed, frozen=True):
+    """Files to probe: their place in the order of all batches, the input folder, and they."""
+
+    number: int
+    root: bytes
+    found: tuple[Found, ...]
+
+
+class _Probed(Packed, frozen=True):
+    """What became of a batch."""
+
+    number: int
+    scanned: tuple[Scanned, ...]
+
+
+def _probe(batch: _Batch) -> _Probed:
+    with opened(batch.root) as dir_fd:
+        found = (probe_found(batch.root, found, dir_fd=dir_fd) for found in batch.found)
+        return _Probed(batch.number, tuple(found))
+
+
+def scan(root: bytes, globs: Globs, workers: Workers | None = None) -> Iterator[Scanned]:
     """All wanted recordings below a folder, probed, in path order.
+
+    Args:
+        root: the input folder.
+        globs: what is wanted.
+        workers: who look into the files where there are many; else this process does.
 
     Raises:
         InputError: the folder cannot be listed.
     """
-    for found in walk(root):
-        if globs.want(found.path):
-            yield probe_found(root, found)
+    wanted = (found for found in walk(root) if globs.want(found.path))
+    first = list(islice(wanted, 2 * _AT_ONCE)) if workers is not None and workers.are_processes else []
+    if workers is not None and len(first) == 2 * _AT_ONCE:
+        yield from _scan_in_batches(root, chain(first, wanted), workers)
+        return
+    with opened(root) as dir_fd:
+        for found in chain(first, wanted):
+            yield probe_found(root, found, dir_fd=dir_fd)
+
+
+def _scan_in_batches(root: bytes, found: Iterator[Found], workers: Workers) -> Iterator[Scanned]:
+    root = os.path.abspath(root)  # a worker may be elsewhere
+    batches = (_Batch(number, root, batch) for number, batch in enumerate(_batched(found)))
+    held: dict[int, _Probed] = {}
+    next_number = 0
+    with closing(workers.run(_probe, batches)) as results:
+        for probed in results:
+            held[probed.number] = probed
+            while next_number in held:
+                yield from held.pop(next_number).scanned
+                next_number += 1
+
+
+def _batched(found: Iterator[Found]) -> Iterator[tuple[Found, ...]]:
+    while batch := tuple(islice(found, _AT_ONCE)):
+        yield batch

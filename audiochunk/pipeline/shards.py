@@ -11,15 +11,18 @@ import xxhash
 
 from audiochunk.config import Compression, Encoding
 from audiochunk.errors import DatasetError, PassingRecordingError, RecordingError
+from audiochunk.pipeline.packed import Packed
 from audiochunk.pipeline.versions import versions
-from audiochunk.signal.audio import AudioInfo, Recording, open_regular
+from audiochunk.signal.audio import AudioInfo, Recording, open_regular, opened
 from audiochunk.signal.chunking import Span, Stream
 from audiochunk.signal.encode import arrange
 from audiochunk.signal.floats import Mask
-from audiochunk.signal.packing import pack
-from audiochunk.signal.quantize import code_dtype, quantize, silence
+from audiochunk.signal.packing import pack, silence
+from audiochunk.signal.pcm import Octets, PcmBatch, is_direct
+from audiochunk.signal.quantize import quantize
+from audiochunk.signal.wav import WavForm
 from audiochunk.storage.files import temporary, write_whole
-from audiochunk.storage.shard import ShardSpec, ShardWriter, digest_file, digest_stored, shard_name
+from audiochunk.storage.shard import BUFFER_BYTES, ShardSpec, ShardWriter, digest_file, digest_stored, shard_name
 
 _PADDED_AT_ONCE = 2**16  # codes
 
@@ -46,7 +49,7 @@ class TaskPart(msgspec.Struct, frozen=True):
     chunks: int
 
 
-class ShardTask(msgspec.Struct, frozen=True):
+class ShardTask(Packed, frozen=True):
     """One shard to build.
 
     Attributes:
@@ -190,26 +193,61 @@ def _write(task: ShardTask, file: Path) -> ShardRecord | dict[bytes, RecordingEr
     spec = ShardSpec(task.split, task.index, sum(part.chunks for part in task.parts), task.encoding)
     failed: dict[bytes, RecordingError] = {}
     clipped: list[int] = []
-    with ShardWriter(file, spec, task.compression) as writer:
+    with ShardWriter(file, spec, task.compression) as writer, opened(task.root) as dir_fd:
+        batch = PcmBatch(task.encoding, writer.room, n_bytes=BUFFER_BYTES)
         for part in task.parts:
-            beyond = 0
             try:
-                with closing(encode_part(task, part)) as pieces:
+                if part.info.form and is_direct(part.info.form, task.encoding, channels=part.info.channels):
+                    _add_part(task, part, batch, part.info.form, dir_fd)
+                    clipped.append(0)
+                    continue
+                batch.flush()
+                beyond = 0
+                with closing(encode_part(task, part, dir_fd=dir_fd)) as pieces:
                     for data, clipped_here in pieces:
                         beyond += clipped_here
-                        # After a failure the rest is only looked at: the shard has to be written anew without it.
                         if not failed:
-                            writer.write(data)
+                            writer.room(data.size)[:] = data
+                clipped.append(beyond)
             except RecordingError as error:
+                if not failed:
+                    # The rest is only looked at: the shard has to be written anew without it.
+                    batch = PcmBatch(task.encoding, _spare, n_bytes=BUFFER_BYTES)
                 failed.setdefault(part.path, error)
-            clipped.append(beyond)
+        batch.flush()
         if failed:
             return failed
         written = writer.finish()
     return ShardRecord(task.fingerprint, spec.chunks, written.bytes, written.digest, written.stored, tuple(clipped))
 
 
-def encode_part(task: ShardTask, part: TaskPart) -> Generator[tuple[memoryview, int], None, None]:
+def _spare(n: int) -> Octets:
+    return np.empty(n, np.uint8)
+
+
+def _add_part(task: ShardTask, part: TaskPart, batch: PcmBatch, form: WavForm, dir_fd: int | None) -> None:
+    """Put the chunks of a part into a batch.
+
+    Raises:
+        RecordingError: the recording changed since it was scanned, or cannot be read.
+    """
+    channels = part.info.channels
+    stream = Stream.of(part.info.frames, channels, task.encoding)
+    fd = _open(task, part, dir_fd)
+    try:
+        for span in stream.spans(part.first, part.chunks, max_frames=batch.max_frames(form, channels)):
+            batch.add(fd, part.path, form, span, channels=channels, channel=part.channel)
+        padding = _padding(stream, part)
+        if padding:
+            batch.pad(padding)
+        _check_unchanged(fd, part)
+    finally:
+        os.close(fd)
+
+
+def encode_part(
+    task: ShardTask, part: TaskPart, *, dir_fd: int | None = None
+) -> Generator[tuple[Octets, int], None, None]:
     """The bytes of a part's chunks, piece by piece, each with the number of its samples beyond full scale.
 
     Raises:
@@ -217,21 +255,34 @@ def encode_part(task: ShardTask, part: TaskPart) -> Generator[tuple[memoryview, 
     """
     encoding = task.encoding
     stream = Stream.of(part.info.frames, part.info.channels, encoding)
-    fd = open_regular(os.path.join(task.root, part.path))
+    fd = _open(task, part, dir_fd)
     with Recording(fd, part.info, part.path) as recording:
-        _check_unchanged(fd, part)
         for span in stream.spans(part.first, part.chunks, max_frames=recording.max_frames):
             decoded = recording.read(span.start, span.frames)
             if _count(decoded.invalid, span, part, encoding):
                 raise RecordingError(part.path, "holds NaN or infinite samples")
             samples = arrange(decoded.samples, span, encoding, channel=part.channel)
             codes = quantize(samples, bits=encoding.bits, quantizer=encoding.quantizer)
-            yield pack(codes, encoding).data, _count(decoded.clipped, span, part, encoding)
-        padding = part.chunks * stream.codes_per_chunk - stream.real_codes(part.first, part.chunks)
-        silent = np.full(min(padding, _PADDED_AT_ONCE), silence(bits=encoding.bits), code_dtype(encoding.bits))
+            yield pack(codes, encoding), _count(decoded.clipped, span, part, encoding)
+        padding = _padding(stream, part)
         for start in range(0, padding, _PADDED_AT_ONCE):
-            yield pack(silent[: padding - start], encoding).data, 0
+            yield silence(min(padding - start, _PADDED_AT_ONCE), encoding), 0
         _check_unchanged(fd, part)
+
+
+def _open(task: ShardTask, part: TaskPart, dir_fd: int | None) -> int:
+    fd = open_regular(part.path if dir_fd is not None else os.path.join(task.root, part.path), dir_fd=dir_fd)
+    try:
+        _check_unchanged(fd, part)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _padding(stream: Stream, part: TaskPart) -> int:
+    """Codes that complete the last chunk of a part."""
+    return part.chunks * stream.codes_per_chunk - stream.real_codes(part.first, part.chunks)
 
 
 def _check_unchanged(fd: int, part: TaskPart) -> None:

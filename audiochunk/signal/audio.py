@@ -18,7 +18,7 @@ from audiochunk.errors import PassingRecordingError, RecordingError, raise_if_ou
 from audiochunk.signal import sndfile, wav
 from audiochunk.signal.floats import Decoded, from_floats
 from audiochunk.signal.quantize import Samples
-from audiochunk.signal.riff import UNFINISHED, WavHeader, parse_header
+from audiochunk.signal.riff import HEAD_BYTES, UNFINISHED, WavHeader, parse_header
 from audiochunk.signal.sndfile import SndfileReader
 
 #: Extensions, in lower case, that recordings are found by.
@@ -29,6 +29,7 @@ EXTENSIONS = frozenset(
 
 _UTF8, _UTF16 = codecs.getincrementaldecoder("utf-8-sig"), codecs.getincrementaldecoder("utf-16")
 
+READER_ERRORS = (wav.WavError, OSError, RuntimeError)  # soundfile.LibsndfileError is a RuntimeError
 STAGING_BYTES = 2**19  # stays in the cache while it is read into, converted and written out
 
 
@@ -73,6 +74,23 @@ def open_regular(path: bytes | str | os.PathLike[str], *, dir_fd: int | None = N
     return fd
 
 
+@contextmanager
+def opened(folder: bytes) -> Iterator[int | None]:
+    """A folder, for looking up names from there, which is quicker; None where it cannot be opened.
+
+    Whoever opens a recording by its whole path then learns why.
+    """
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield None
+        return
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def probe(path: bytes | str | os.PathLike[str]) -> AudioInfo:
     """What the recording at `path` holds.
 
@@ -87,8 +105,8 @@ def probe(path: bytes | str | os.PathLike[str]) -> AudioInfo:
         os.close(fd)
 
 
-def probe_fd(fd: int, path: bytes) -> AudioInfo:
-    """What an open recording holds; `path` is for messages only.
+def probe_fd(fd: int, path: bytes, *, size: int | None = None) -> AudioInfo:
+    """What an open recording holds; `path` is for messages only, `size` of the file is looked up unless given.
 
     Only headers are read, but where they cannot tell: streams that do not know their length are decoded to count
     their frames, and samples narrower than their containers are looked at.
@@ -96,25 +114,29 @@ def probe_fd(fd: int, path: bytes) -> AudioInfo:
     Raises:
         RecordingError: it cannot be used.
     """
-    with _as_recording_error(path):
-        size = os.fstat(fd).st_size
-        _refuse_what_is_no_audio(fd, path, size)
-        header = parse_header(fd, size)
-        if header is None or header.form is None:
-            return _probe_sndfile(fd, path, header)
-        form = header.form
-        notes = [header.note] if header.note else []
-        if wav.is_low_justified(fd, form, channels=header.channels, frames=header.frames, valid_bits=header.valid_bits):
-            form = msgspec.structs.replace(form, low_bits=header.valid_bits)
-            notes.append("low-justified")
-        return AudioInfo(
-            sample_rate=header.sample_rate,
-            channels=header.channels,
-            frames=header.frames,
-            subtype=_subtype(form),
-            form=form,
-            notes=tuple(notes),
-        )
+    try:
+        return _probe(fd, path, os.fstat(fd).st_size if size is None else size)
+    except READER_ERRORS as error:
+        raise recording_error(path, error) from error
+
+
+def _probe(fd: int, path: bytes, size: int) -> AudioInfo:
+    if size == 0:
+        raise RecordingError(path, "the file is empty (0 bytes)")
+    head = os.pread(fd, HEAD_BYTES, 0)
+    if head[8:12] != b"WAVE":
+        _refuse_what_is_no_audio(head[:256], path)
+    header = parse_header(fd, size, head)
+    if header is None or header.form is None:
+        return _probe_sndfile(fd, path, header)
+    form, valid_bits = header.form, header.valid_bits
+    notes: tuple[str, ...] = (header.note,) if header.note else ()
+    if valid_bits != form.width * 8 and wav.is_low_justified(
+        fd, form, channels=header.channels, frames=header.frames, valid_bits=valid_bits
+    ):
+        form = msgspec.structs.replace(form, low_bits=valid_bits)
+        notes += ("low-justified",)
+    return AudioInfo(header.sample_rate, header.channels, header.frames, _subtype(form), form, True, notes)
 
 
 def _subtype(form: wav.WavForm) -> str:
@@ -125,10 +147,7 @@ def _subtype(form: wav.WavForm) -> str:
     return "PCM_U8" if form.width == 1 else f"PCM_{8 * form.width}"
 
 
-def _refuse_what_is_no_audio(fd: int, path: bytes, size: int) -> None:
-    if size == 0:
-        raise RecordingError(path, "the file is empty (0 bytes)")
-    head = os.pread(fd, 256, 0)
+def _refuse_what_is_no_audio(head: bytes, path: bytes) -> None:
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
         raise RecordingError(path, "this is a Git LFS pointer, not the recording: run `git lfs pull`")
     # A magic number is followed by binary sizes in every audio format, so that what is all printable is none.
@@ -221,22 +240,22 @@ class Recording:
             raise RecordingError(
                 self._path, f"frames {start} to {start + frames} asked for; there are {self._info.frames}"
             )
-        with _as_recording_error(self._path):
-            form = self._info.form
-            if form is None:
-                return self._decode(start, frames)
-            size = frames * self._info.channels * form.width
-            if len(self._buffer) < size:
-                self._buffer = bytearray(size)
-            raw = wav.read_raw(
-                self._fd,
-                form,
-                channels=self._info.channels,
-                start=start,
-                frames=frames,
-                buffer=self._buffer,
-            )
-            return from_floats(raw) if form.kind == "float" else Decoded(wav.to_samples(raw, form))
+        try:
+            return self._read(start, frames)
+        except READER_ERRORS as error:
+            raise recording_error(self._path, error) from error
+
+    def _read(self, start: int, frames: int) -> Decoded:
+        form = self._info.form
+        if form is None:
+            return self._decode(start, frames)
+        size = frames * self._info.channels * form.width
+        if len(self._buffer) < size:
+            self._buffer = bytearray(size)
+        raw = wav.read_raw(
+            self._fd, form, channels=self._info.channels, start=start, frames=frames, buffer=self._buffer
+        )
+        return from_floats(raw) if form.kind == "float" else Decoded(wav.to_samples(raw, form))
 
     def _decode(self, start: int, frames: int) -> Decoded:
         if self._sndfile is None:
@@ -276,13 +295,10 @@ def read(path: bytes | str | os.PathLike[str], *, start: int = 0, frames: int | 
     return decoded.samples
 
 
-@contextmanager
-def _as_recording_error(path: bytes) -> Iterator[None]:
-    try:
-        yield
-    except wav.WavError as error:
-        raise RecordingError(path, f"{error}") from error
-    except OSError as error:
-        raise PassingRecordingError(path, reason(error)) from error
-    except RuntimeError as error:  # soundfile.LibsndfileError is one
-        raise RecordingError(path, f"libsndfile: {getattr(error, 'error_string', error)}") from error
+def recording_error(path: bytes, error: Exception) -> RecordingError:
+    """What went wrong with a recording, where a reader raised one of `READER_ERRORS`."""
+    if isinstance(error, wav.WavError):
+        return RecordingError(path, f"{error}")
+    if isinstance(error, OSError):
+        return PassingRecordingError(path, reason(error))
+    return RecordingError(path, f"libsndfile: {getattr(error, 'error_string', error)}")

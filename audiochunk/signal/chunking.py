@@ -1,9 +1,9 @@
 """Codes <-> chunks: counting, cutting, padding, and which frames lie behind a chunk."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -38,8 +38,7 @@ def join(chunks: npt.NDArray[Scalar], *, n_codes: int) -> npt.NDArray[Scalar]:
     return chunks.reshape(-1)[:n_codes]
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """Frames that are read at once, and what of them goes into the stream.
 
     Attributes:
@@ -55,8 +54,7 @@ class Span:
     channel: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(msgspec.Struct, frozen=True):
     """The shape of one stream of codes: a recording's, or one channel's under layout "split".
 
     Code number p lies in group p // (block * channels), a group being one block of every channel; the last group is
@@ -80,13 +78,7 @@ class Stream:
     def of(cls, frames: int, channels: int, encoding: Encoding) -> "Stream":
         """The shape of each stream of a recording with so many frames and channels."""
         channels = channels if encoding.layout == "blocks" else 1
-        return cls(
-            frames=frames,
-            channels=channels,
-            block=encoding.block_for(channels),
-            codes_per_chunk=encoding.codes_per_chunk,
-            pads=encoding.tail == "pad",
-        )
+        return cls(frames, channels, encoding.block_for(channels), encoding.codes_per_chunk, encoding.tail == "pad")
 
     @property
     def n_codes(self) -> int:

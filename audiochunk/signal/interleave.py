@@ -11,15 +11,18 @@ from audiochunk.signal.quantize import Samples
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-def interleave(samples: npt.NDArray[Scalar], *, block: int) -> npt.NDArray[Scalar]:
+def interleave(
+    samples: npt.NDArray[Scalar], *, block: int, out: npt.NDArray[Scalar] | None = None
+) -> npt.NDArray[Scalar]:
     """Lay channels end to end in blocks: '(b n) c -> (b c n)'.
 
     Args:
         samples: (frames, channels), any dtype. The last block may be shorter.
         block: samples of one channel in a block; 1 is ordinary interleaving.
+        out: 1-D, frames * channels long, to be filled; else a new array is made.
 
     Returns:
-        1-D, frames * channels long, same dtype.
+        1-D, frames * channels long, same dtype; `out` where it was given.
 
     Raises:
         ConfigError: block < 1.
@@ -30,7 +33,8 @@ def interleave(samples: npt.NDArray[Scalar], *, block: int) -> npt.NDArray[Scala
     if block < 1:
         raise ConfigError(f"block must be at least 1 sample, not {block}")
     frames, channels = samples.shape
-    out = np.empty(frames * channels, samples.dtype)
+    if out is None:
+        out = np.empty(frames * channels, samples.dtype)
     whole = frames // block * block
     _as_blocks(out[: whole * channels], channels, block)[...] = samples[:whole].reshape(-1, block, channels)
     out[whole * channels :].reshape(channels, -1)[...] = samples[whole:].T

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiochunk.config import Encoding
+from audiochunk.signal import quantize
 from audiochunk.signal.quantize import Codes, code_dtype
 
 
@@ -32,6 +33,11 @@ def pack(codes: Codes, encoding: Encoding) -> npt.NDArray[np.uint8]:
         unused = 3 if order == "<" else 0
         octets = np.delete(octets.reshape(*codes.shape, 4), unused, axis=-1)
     return octets.reshape(*codes.shape[:-1], codes.shape[-1] * width)
+
+
+def silence(n: int, encoding: Encoding) -> npt.NDArray[np.uint8]:
+    """The bytes of `n` codes of silence."""
+    return pack(np.full(n, quantize.silence(bits=encoding.bits), code_dtype(encoding.bits)), encoding)
 
 
 def unpack(stored: npt.NDArray[Any], encoding: Encoding) -> Codes:

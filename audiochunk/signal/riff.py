@@ -67,12 +67,13 @@ class WavHeader:
     note: str
 
 
-def parse_header(fd: int, size: int) -> WavHeader | None:
+def parse_header(fd: int, size: int, head: bytes | None = None) -> WavHeader | None:
     """The header of a WAV file.
 
     Args:
         fd: the file, open for reading; its position does not matter and stays.
         size: bytes of the file.
+        head: its first `HEAD_BYTES`, where they have been read already.
 
     Returns:
         None where the file is no RIFF, RIFX, RF64 or BW64 with WAVE in it.
@@ -81,14 +82,14 @@ def parse_header(fd: int, size: int) -> WavHeader | None:
         WavError: it is one, but no recording can be read from it.
         OSError: reading failed.
     """
-    head = os.pread(fd, HEAD_BYTES, 0)
+    first = os.pread(fd, HEAD_BYTES, 0) if head is None else head
 
     def read_at(position: int, n: int) -> bytes:
-        if position + n <= len(head):
-            return head[position : position + n]
+        if position + n <= len(first):
+            return first[position : position + n]
         return os.pread(fd, n, position) if position < size else b""
 
-    base = _id3_bytes(head)
+    base = _id3_bytes(first)
     magic = read_at(base, 12)
     if magic[:4] not in (b"RIFF", b"RIFX", b"RF64", b"BW64") or magic[8:] != b"WAVE":
         return None

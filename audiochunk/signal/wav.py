@@ -49,8 +49,10 @@ class WavForm(msgspec.Struct, frozen=True):
         return np.dtype(f"{'>' if self.big_endian else '<'}{self.kind[0]}{self.width}")
 
 
-def read_raw(fd: int, form: WavForm, *, channels: int, start: int, frames: int, buffer: bytearray) -> npt.NDArray[Any]:
-    """Frames as they lie in the file, without a copy.
+def read_bytes(
+    fd: int, form: WavForm, *, channels: int, start: int, frames: int, buffer: bytearray
+) -> npt.NDArray[np.uint8]:
+    """The bytes of frames as they lie in the file, without a copy.
 
     Args:
         fd: the file.
@@ -61,22 +63,41 @@ def read_raw(fd: int, form: WavForm, *, channels: int, start: int, frames: int, 
         buffer: holds the bytes until its next use; at least frames * channels * form.width long.
 
     Returns:
-        (frames, channels) of `form.dtype`, or (frames, channels, 3) where samples take 3 bytes: a view of `buffer`.
+        (frames, channels, form.width): a view of `buffer`.
+
+    Raises:
+        WavError: the file ends before.
+        OSError: reading failed.
+    """
+    view = memoryview(buffer)[: frames * channels * form.width]
+    read_into(view, fd, form, channels=channels, start=start)
+    return np.frombuffer(view, np.uint8).reshape(frames, channels, form.width)
+
+
+def read_into(view: memoryview, fd: int, form: WavForm, *, channels: int, start: int) -> None:
+    """Fill `view` with the bytes of the frames from `start` on.
 
     Raises:
         WavError: the file ends before.
         OSError: reading failed.
     """
     stride = channels * form.width
-    view = memoryview(buffer)[: frames * stride]
     done, at = 0, form.offset + start * stride
     while done < len(view):
-        n = os.preadv(fd, [view[done:]], at + done)
+        n = os.preadv(fd, [view[done:] if done else view], at + done)
         if n == 0:
             raise WavError(f"the file ends in frame {start + done // stride}")
         done += n
-    raw = np.frombuffer(view, form.dtype)
-    return raw.reshape((frames, channels, 3) if form.width == 3 else (frames, channels))
+
+
+def read_raw(fd: int, form: WavForm, *, channels: int, start: int, frames: int, buffer: bytearray) -> npt.NDArray[Any]:
+    """What `read_bytes` gives, as numbers.
+
+    Returns:
+        (frames, channels) of `form.dtype`, or (frames, channels, 3) where samples take 3 bytes: a view of `buffer`.
+    """
+    octets = read_bytes(fd, form, channels=channels, start=start, frames=frames, buffer=buffer)
+    return octets if form.width == 3 else octets.view(form.dtype)[..., 0]
 
 
 def to_samples(raw: npt.NDArray[Any], form: WavForm) -> Samples:

@@ -53,7 +53,7 @@ def open_plain(path: Path) -> BinaryIO:
     return open(fd, "rb")
 
 
-def write_all(fd: int, data: bytes | bytearray) -> None:
+def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write bytes to an open file, however many calls that takes."""
     with memoryview(data) as view:
         done = 0

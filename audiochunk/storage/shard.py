@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import IO, Protocol
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import xxhash
 import zstandard
 
@@ -29,7 +31,9 @@ TENSOR = "chunks"
 SPLIT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 _SHARD_FILE = re.compile(SPLIT_NAME.pattern + r"-\d{5,}\.safetensors(\.zst)?")
-_WRITE_BYTES = 2**18  # smaller writes cost more calls, larger ones fall out of the cache
+#: Bytes that are collected before they are digested and written: smaller writes cost more calls, larger ones fall out
+#: of the cache in between.
+BUFFER_BYTES = 2**19
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,8 @@ class Written:
 class ShardWriter:
     """Writes one shard from front to back; a context manager that closes the file.
 
+    Chunks are made where they are written from: `room` hands out pieces of one buffer.
+
     Args:
         path: of the file, which must not exist.
         spec: what the header says; exactly `spec.data_bytes` must be written.
@@ -130,6 +136,8 @@ class ShardWriter:
 
     def __init__(self, path: Path, spec: ShardSpec, compression: Compression | None) -> None:
         self._left = spec.data_bytes
+        self._buffer = np.empty(min(BUFFER_BYTES, spec.data_bytes), np.uint8)
+        self._used = 0
         self._digest = xxhash.xxh3_128()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._fd = os.open(path, flags, 0o644)
@@ -150,19 +158,30 @@ class ShardWriter:
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
 
-    def write(self, data: memoryview) -> None:
-        """Append bytes of chunks, any number of them."""
-        self._left -= len(data)
-        self._digest.update(data)
-        self._body.write(data)
+    def room(self, n: int) -> npt.NDArray[np.uint8]:
+        """The place of the next `n` bytes of chunks, at most `BUFFER_BYTES`; to be filled before the next call."""
+        if self._used + n > self._buffer.size:
+            self._flush()
+        if n > self._left or n > self._buffer.size:
+            raise ValueError(f"{n} bytes at once; {min(self._left, self._buffer.size)} are left")
+        self._left -= n
+        self._used += n
+        return self._buffer[self._used - n : self._used]
 
     def finish(self) -> Written:
         """Write what is held back. Nothing may be written afterwards."""
         if self._left:
             raise ValueError(f"{self._left} bytes of the shard were not written")
+        self._flush()
         self._body.finish()
         digest = self._digest.hexdigest()
         return Written(os.fstat(self._fd).st_size, digest, self._body.stored or digest)
+
+    def _flush(self) -> None:
+        data = self._buffer[: self._used].data
+        self._digest.update(data)
+        self._body.write(data)
+        self._used = 0
 
 
 class _Body(Protocol):
@@ -176,23 +195,16 @@ class _Body(Protocol):
 class _Raw:
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._held = bytearray()
         self.stored = ""
 
     def header(self, header: bytes) -> None:
-        self._held += header
+        write_all(self._fd, header)
 
     def write(self, data: memoryview) -> None:
-        self._held += data
-        if len(self._held) >= _WRITE_BYTES:
-            self._flush()
+        write_all(self._fd, data)
 
     def finish(self) -> None:
-        self._flush()
-
-    def _flush(self) -> None:
-        write_all(self._fd, self._held)
-        self._held.clear()
+        pass
 
 
 def digest_file(path: Path) -> str:

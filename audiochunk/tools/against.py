@@ -17,6 +17,7 @@ from audiochunk.pipeline.plan import stream_of
 from audiochunk.pipeline.scan import Found, Globs, Scanned, probe_found, walk
 from audiochunk.pipeline.shards import ShardTask, TaskPart, encode_part
 from audiochunk.signal.audio import AudioInfo
+from audiochunk.signal.pcm import Octets
 from audiochunk.storage.manifest import RECORDINGS, Manifest, RecordingRow
 from audiochunk.storage.shard import ShardSpec
 from audiochunk.tools.stored import Finding, StoredShard, count_of, open_file, open_shard, read_manifest
@@ -152,7 +153,7 @@ class _Comparison:
 
     def _derive(
         self, row: RecordingRow, scanned: Scanned, info: AudioInfo, channel: int | None
-    ) -> Iterator[tuple[memoryview, int]]:
+    ) -> Iterator[tuple[Octets, int]]:
         """The chunks of a stream as a build would make them."""
         n_chunks = stream_of(info, self._manifest.config).n_chunks
         part = TaskPart(scanned.path, scanned.bytes, scanned.mtime_ns, info, channel, 0, n_chunks)
@@ -173,7 +174,7 @@ class _Comparison:
         try:
             for derived, beyond in self._derive(row, scanned, info, row.channel):
                 clipped += beyond
-                anew = np.frombuffer(derived, np.uint8)
+                anew = derived
                 for run in self._splits[row.split].read(at, len(anew)):
                     expected, anew = anew[: run.n], anew[run.n :]
                     if isinstance(run.data, Finding):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 from targets import CHUNKS, ENCODING
 
 from audiochunk.config import Compression
@@ -39,6 +40,6 @@ def _written(compression: Compression | None) -> bytes:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "shard"
         with ShardWriter(path, ShardSpec("train", 0, CHUNKS, ENCODING), compression) as writer:
-            writer.write(memoryview(bytes(range(64)) * CHUNKS))
+            writer.room(64 * CHUNKS)[:] = np.tile(np.arange(64, dtype=np.uint8), CHUNKS)
             writer.finish()
         return path.read_bytes()

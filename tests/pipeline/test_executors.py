@@ -35,6 +35,10 @@ from audiochunk.pipeline.run import build
 PID = "__import__('os').getpid()"
 DIE = "__import__('os')._exit(1)"
 
+# A process with another thread is not forked: a server forks the workers.
+METHODS = pytest.mark.parametrize("threads", [1, 2], ids=["forked", "by a server"])
+ANOTHER_THREAD = "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()"
+
 
 def is_running(pid: int) -> bool:
     """Whether a process is there and has not ended; one that has may wait for ever for an init that reaps it."""
@@ -182,8 +186,10 @@ def start(tmp_path: Path, script: str) -> subprocess.Popen[str]:
     )
 
 
-def test_workers_leave_interrupts_to_the_parent(tmp_path: Path) -> None:
-    script = """
+@METHODS
+def test_workers_leave_interrupts_to_the_parent(tmp_path: Path, threads: int) -> None:
+    script = f"""
+        {ANOTHER_THREAD if threads == 2 else ""}
         import os, signal
         from audiochunk.pipeline.executors import run_tasks
 
@@ -209,9 +215,11 @@ def test_the_parent_can_be_interrupted_as_before() -> None:
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
 
 
+@METHODS
 @pytest.mark.parametrize("at_work", [False, True], ids=["idle", "at work"])
-def test_workers_and_their_server_end_with_a_parent_that_is_killed(tmp_path: Path, at_work: bool) -> None:
+def test_workers_and_their_server_end_with_a_parent_that_is_killed(tmp_path: Path, at_work: bool, threads: int) -> None:
     script = f"""
+        {ANOTHER_THREAD if threads == 2 else ""}
         import os, time
         from audiochunk.pipeline.executors import process_pool
 
@@ -231,8 +239,9 @@ def test_workers_and_their_server_end_with_a_parent_that_is_killed(tmp_path: Pat
     assert parent.stdout is not None
     try:
         pids = [int(pid) for pid in parent.stdout.readline().split()]
-        assert len(pids) == 3  # two workers and the server that forked them
-        assert parent.pid not in pids
+        assert len(pids) == 3  # two workers, and the server or the parent that forked them
+        assert (parent.pid in pids) == (threads == 1)
+        pids = [pid for pid in pids if pid != parent.pid]
         assert all(is_running(pid) for pid in pids)
     finally:
         parent.kill()
@@ -280,7 +289,7 @@ def wavs(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("wavs")
 def test_a_script_without_a_guard_is_told_what_is_wrong(tmp_path: Path) -> None:
-    process = start(tmp_path, BUILDING.format(start=""))
+    process = start(tmp_path, f"{ANOTHER_THREAD}\n{BUILDING.format(start='')}")
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0
     assert 'if __name__ == "__main__"' in err
@@ -288,9 +297,12 @@ def test_a_script_without_a_guard_is_told_what_is_wrong(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
+@METHODS
 @pytest.mark.usefixtures("wavs")
-def test_a_script_with_a_guard_builds(tmp_path: Path) -> None:
-    process = start(tmp_path, BUILDING.format(start='if __name__ == "__main__":\n    '))
+def test_a_script_with_a_guard_builds(tmp_path: Path, threads: int) -> None:
+    first = ANOTHER_THREAD if threads == 2 else "import os; os.environ['OPENBLAS_NUM_THREADS'] = '1'"
+    building = BUILDING.format(start='if __name__ == "__main__":\n    ')
+    process = start(tmp_path, f"{first}\n{building}")
     _, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
     assert len(list((tmp_path / "out").glob("train-*.safetensors"))) > 2

@@ -474,13 +474,13 @@ def test_a_recording_that_changes_while_it_is_read_is_left_out(
     path = project.write("a.wav", noise(200, 2))
     project.write("b.wav", noise(200, 2, seed=1))
     task = project.task()
-    arrange = encode_module.arrange
+    padding = shards._padding
 
     def and_touch(*arguments: Any, **options: Any) -> Any:
         touch(path)
-        return arrange(*arguments, **options)
+        return padding(*arguments, **options)
 
-    monkeypatch.setattr(shards, "arrange", and_touch)
+    monkeypatch.setattr(shards, "_padding", and_touch)
     assert [failed for failed, _ in build_shard(task).failed] == [b"a.wav"]
 
 
@@ -628,7 +628,7 @@ def test_an_interrupt_leaves_nothing(project: Project, monkeypatch: pytest.Monke
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ShardWriter, "write", interrupt)
+    monkeypatch.setattr(ShardWriter, "room", interrupt)
     with pytest.raises(KeyboardInterrupt):
         build_shard(task)
     assert project.names() == set()

@@ -1,11 +1,10 @@
 """Codes <-> chunks, against lists that are built code by code."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from audiochunk.config import Encoding
 from audiochunk.signal.chunking import Span, Stream, cut, join

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from audiochunk.config import Compression, Encoding
 from audiochunk.errors import DatasetError
+from audiochunk.storage import shard
 from audiochunk.storage.seekable import decompress_frame, read_seek_table
 from audiochunk.storage.shard import (
     DATA_OFFSET,
@@ -60,8 +61,12 @@ def write(
     edges = [0, *sorted(cuts or []), len(data)]
     with ShardWriter(path, spec_for(data, encoding), compression) as writer:
         for start, end in pairwise(edges):
-            writer.write(memoryview(data)[start:end])
+            fill(writer, memoryview(data)[start:end])
         return writer.finish()
+
+
+def fill(writer: ShardWriter, data: memoryview) -> None:
+    writer.room(len(data))[:] = np.frombuffer(data, np.uint8)
 
 
 def frames_of(file: bytes) -> list[bytes]:
@@ -105,7 +110,7 @@ def test_safetensors_and_memmap_read_a_raw_shard(
     data = noise(n_chunks * encoding.chunk_bytes)
     path = tmp_path / "val-00007.safetensors"
     with ShardWriter(path, ShardSpec("val", 7, n_chunks, encoding), None) as writer:
-        writer.write(memoryview(data))
+        fill(writer, memoryview(data))
         written = writer.finish()
     wanted = np.frombuffer(data, dtype).reshape(n_chunks, encoding.tokens_per_chunk)
 
@@ -235,21 +240,38 @@ def test_a_written_buffer_may_be_used_again(tmp_path: Path) -> None:
         with ShardWriter(tmp_path / name, ShardSpec("train", 0, 3, SMALL), compression) as writer:
             for value in (1, 2, 3):
                 buffer[:] = bytes([value]) * 6
-                writer.write(memoryview(buffer))
+                fill(writer, memoryview(buffer))
             digest = writer.finish().digest
         assert digest_file(tmp_path / name) == digest
     assert (tmp_path / "raw").read_bytes()[DATA_OFFSET:] == b"\1" * 6 + b"\2" * 6 + b"\3" * 6
 
 
 @pytest.mark.parametrize("compression", [None, FOUR_CHUNKS_A_FRAME], ids=["raw", "zstd"])
-@pytest.mark.parametrize("n_bytes", [0, 17, 19, 24])
-def test_a_shard_of_another_size_than_it_says_is_not_finished(
+@pytest.mark.parametrize("n_bytes", [0, 17])
+def test_a_shard_of_fewer_bytes_than_it_says_is_not_finished(
     tmp_path: Path, compression: Compression | None, n_bytes: int
 ) -> None:
     with ShardWriter(tmp_path / "a", ShardSpec("train", 0, 3, SMALL), compression) as writer:
-        writer.write(memoryview(bytes(n_bytes)))
+        fill(writer, memoryview(bytes(n_bytes)))
         with pytest.raises(ValueError, match=str(18 - n_bytes)):
             writer.finish()
+
+
+@pytest.mark.parametrize("n_bytes", [2, 3])
+def test_there_is_no_room_for_more_than_a_shard_says(tmp_path: Path, n_bytes: int) -> None:
+    with ShardWriter(tmp_path / "a", ShardSpec("train", 0, 3, SMALL), None) as writer:
+        fill(writer, memoryview(bytes(17)))
+        with pytest.raises(ValueError, match=f"{n_bytes} bytes at once; 1 are left"):
+            writer.room(n_bytes)
+
+
+def test_a_shard_larger_than_the_writer_s_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shard, "BUFFER_BYTES", 10)
+    data = noise(18)
+    for cuts in ([3, 9, 10, 17], [10], [9, 9]):
+        written = write(tmp_path / f"{cuts}", data, cuts=cuts)
+        assert (tmp_path / f"{cuts}").read_bytes()[DATA_OFFSET:] == data
+        assert written.digest == xxhash.xxh3_128_hexdigest((tmp_path / f"{cuts}").read_bytes())
 
 
 def test_a_writer_takes_no_file_that_exists(tmp_path: Path) -> None:
@@ -550,6 +572,6 @@ def test_a_fifo_is_no_shard_whatever_comes_out_of_it(tmp_path: Path) -> None:
 def test_an_array_as_the_encoder_gives_it_can_be_written(tmp_path: Path) -> None:
     chunks: npt.NDArray[np.uint8] = np.arange(18, dtype=np.uint8)
     with ShardWriter(tmp_path / "a", ShardSpec("train", 0, 3, SMALL), None) as writer:
-        writer.write(chunks.data)
+        fill(writer, chunks.data)
         writer.finish()
     assert (tmp_path / "a").read_bytes()[DATA_OFFSET:] == chunks.tobytes()
