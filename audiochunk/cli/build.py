@@ -14,6 +14,7 @@ from audiochunk.errors import printable
 if TYPE_CHECKING:
     from audiochunk.pipeline.plan import Plan
     from audiochunk.pipeline.run import Built
+    from audiochunk.tools.summary import Tally
 
 _SHOWN = 50  # refused recordings that are listed by name
 _MUCH_LOSS = 0.05
@@ -138,7 +139,7 @@ def build(
     from audiochunk.cli.progress import Progress
     from audiochunk.pipeline import prepare, run
 
-    with Progress(quiet=quiet) as progress:
+    with Progress(config.encoding, quiet=quiet) as progress:
         if dry_run:
             run.check_output(out, config, overwrite=overwrite)
             planned = prepare.make_plan(source, config, split_file=split_file, watcher=progress)
@@ -154,7 +155,7 @@ def build(
                 watcher=progress,
             )
             planned = built.plan
-    report = _report(planned, None if dry_run else built)
+    report = _report(planned, None if dry_run else built, progress.tally)
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     elif not quiet:
@@ -163,14 +164,16 @@ def build(
         ctx.exit(3)
 
 
-def _report(plan: "Plan", built: "Built | None") -> dict[str, Any]:
+def _report(plan: "Plan", built: "Built | None", tally: "Tally") -> dict[str, Any]:
     """The summary of a build, or of a plan where nothing was built; the numbers that are printed."""
     from audiochunk.pipeline.plan import rows
-    from audiochunk.tools.summary import plain, summarize
+    from audiochunk.tools.summary import plain
 
     encoding = plan.config.encoding
-    found = rows(plan, failed=built.failed, clipped=built.clipped) if built else rows(plan)
-    summary = summarize(found, encoding=encoding, splits=plan.names)
+    if built is None or built.up_to_date:
+        for row in rows(plan, failed=built.failed, clipped=built.clipped) if built else rows(plan):
+            tally.add(row)
+    summary = tally.summary(plan.names)
     report = plain(summary, encoding) | {"shards": len(plan.shards)}
     for name, split in report["splits"].items():
         share = plan.asked.get(name)

@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiochunk.config import Encoding
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.shards import ShardResult
 from audiochunk.pipeline.watcher import Watcher
+from audiochunk.storage.manifest import RecordingRow
+from audiochunk.tools.summary import Tally
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -18,15 +21,20 @@ class Progress(Watcher):
     """Bars on a terminal, warnings everywhere; a context manager.
 
     Args:
+        encoding: of the chunks.
         quiet: whether to show neither.
+
+    Attributes:
+        tally: of the recordings that were sealed.
     """
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, encoding: Encoding, *, quiet: bool) -> None:
         self._quiet = quiet
         self._show = not quiet and sys.stderr.isatty()
         self._bar: tqdm[Any] | None = None
         self._chunk_bytes = 0
         self._finished: set[tuple[str, int]] = set()
+        self.tally = Tally(encoding)
 
     def __enter__(self) -> "Progress":
         return self
@@ -57,6 +65,10 @@ class Progress(Watcher):
         if self._bar is not None and key not in self._finished:
             self._bar.update(result.record.chunks * self._chunk_bytes)
         self._finished.add(key)
+
+    def sealing(self, row: RecordingRow) -> None:
+        """Count a row of the recordings table."""
+        self.tally.add(row)
 
     def warn(self, sentence: str) -> None:
         """Say it."""

@@ -148,9 +148,12 @@ def rows(
             stream = stream_of(info, plan.config)
             channels = plan.config.encoding.streams(info.channels)
             chunks, dropped = stream.n_chunks, info.frames - stream.whole_frames
+        fields = path_fields(recording.path)
+        path, path_hex = fields["path"], fields.get("path_hex")
         for channel in channels:
             yield RecordingRow(
-                **path_fields(recording.path),
+                path=path,
+                path_hex=path_hex,
                 split=split,
                 channel=channel,
                 sample_rate=info.sample_rate if info else 0,

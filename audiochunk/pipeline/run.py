@@ -149,7 +149,7 @@ def _build(
         run = _Run(root, os.fsencode(work), planned, failures)
         run.shards(workers, watcher)
         run.refuse_nothing()
-        manifest = seal(planned, run.records, failures.reasons, folder=folder, fsync=fsync)
+        manifest = seal(planned, run.records, failures.reasons, folder=folder, fsync=fsync, watcher=watcher)
     clipped = clipped_by_stream(planned, run.records, failures.reasons)
     return Built(manifest, planned, failures.reasons, clipped, run.reused, run.rebuilt)
 

@@ -13,7 +13,7 @@ import msgspec
 from audiochunk.errors import InputError, RecordingError, raise_if_out_of_files, reason
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.packed import Packed
-from audiochunk.signal.audio import EXTENSIONS, AudioInfo, open_regular, opened, probe_fd
+from audiochunk.signal.audio import EXTENSIONS, AudioInfo, check_regular, open_file, opened, probe_fd
 
 _AT_ONCE = 256  # files that are handed to a worker together
 
@@ -171,9 +171,10 @@ def probe_found(root: bytes, found: Found, *, dir_fd: int | None = None) -> Scan
         return Scanned(found.path, 0, 0, None, found.error)
     size = mtime_ns = 0
     try:
-        fd = open_regular(found.path if dir_fd is not None else os.path.join(root, found.path), dir_fd=dir_fd)
+        fd = open_file(found.path if dir_fd is not None else os.path.join(root, found.path), dir_fd=dir_fd)
         try:
             status = os.fstat(fd)
+            check_regular(status, found.path)
             size, mtime_ns = status.st_size, status.st_mtime_ns
             return Scanned(found.path, size, mtime_ns, probe_fd(fd, found.path, size=size))
         finally:

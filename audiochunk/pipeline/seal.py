@@ -1,16 +1,15 @@
 """The last step of a build: make everything durable, then write the manifest, whose presence makes the dataset."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-
-import xxhash
 
 from audiochunk.pipeline import build_folder
 from audiochunk.pipeline.output import is_sealed
 from audiochunk.pipeline.plan import Plan, rows
 from audiochunk.pipeline.shards import ShardRecord
+from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.files import fsync_path, write_whole
 from audiochunk.storage.manifest import (
     BUILD_FOLDER,
@@ -18,10 +17,10 @@ from audiochunk.storage.manifest import (
     RECORDINGS,
     Manifest,
     RecordingRow,
-    RecordingsEntry,
     ShardEntry,
     SplitTotals,
     dataset_id,
+    write_rows,
 )
 from audiochunk.storage.shard import is_shard_file, shard_name
 
@@ -33,6 +32,7 @@ def seal(
     *,
     folder: Path,
     fsync: bool,
+    watcher: Watcher,
 ) -> Manifest:
     """Turn the finished shards of a build into a dataset.
 
@@ -44,6 +44,7 @@ def seal(
         failed: reasons, by path, of recordings left out while decoding.
         folder: the output folder; the shards lie in its build folder, or already in place.
         fsync: whether the result must survive a loss of power.
+        watcher: told of the rows of the recordings table.
 
     Raises:
         OSError: a step failed.
@@ -59,8 +60,18 @@ def seal(
         )
         for shard in plan.shards
     )
-    table = tuple(rows(plan, failed=failed, clipped=clipped_by_stream(plan, records, failed)))
-    recordings = _write_recordings(table, build / RECORDINGS)
+    totals = {name: _Totals() for name in plan.names}
+    skipped = 0
+
+    def counted() -> Iterator[RecordingRow]:
+        nonlocal skipped
+        for row in rows(plan, failed=failed, clipped=clipped_by_stream(plan, records, failed)):
+            totals[row.split].add(row)
+            skipped += row.error is not None
+            watcher.sealing(row)
+            yield row
+
+    recordings = write_rows(build / RECORDINGS, counted())
     names = [*(shard.name for shard in shards), RECORDINGS]
     # What an interrupted seal has moved into place already may not have been made durable by it.
     moving = {name for name in names if (build / name).exists()}
@@ -76,10 +87,10 @@ def seal(
         encoding=plan.config.encoding,
         options=plan.config.options,
         compression=plan.config.compression,
-        splits={name: _totals(table, name) for name in plan.names},
+        splits={name: of.split_totals() for name, of in totals.items()},
         shards=shards,
         recordings=recordings,
-        skipped=sum(row.error is not None for row in table),
+        skipped=skipped,
         dataset_id=dataset_id(plan.config.encoding, (shard.digest for shard in shards)),
     )
     write_whole(folder / MANIFEST, manifest.encode(), fsync=fsync)
@@ -103,25 +114,28 @@ def clipped_by_stream(
     return sums
 
 
-def _write_recordings(table: tuple[RecordingRow, ...], path: Path) -> RecordingsEntry:
-    data = b"".join(row.encode() for row in table)
-    write_whole(path, data, fsync=False)
-    return RecordingsEntry(name=path.name, rows=len(table), digest=xxhash.xxh3_128_hexdigest(data))
+class _Totals:
+    """What a split holds, row by row. A recording counts once, however many rows its channels have."""
 
+    def __init__(self) -> None:
+        self._chunks = self._recordings = 0
+        self._frames_by_rate: dict[int, int] = {}
 
-def _totals(table: tuple[RecordingRow, ...], split: str) -> SplitTotals:
-    """What a split holds. A recording counts once, however many rows its channels have."""
-    used = [row for row in table if row.split == split and row.error is None]
-    whole = [row for row in used if not row.channel]
-    frames_by_rate: dict[int, int] = {}
-    for row in whole:
-        frames_by_rate[row.sample_rate] = frames_by_rate.get(row.sample_rate, 0) + row.frames
-    return SplitTotals(
-        chunks=sum(row.chunks for row in used),
-        recordings=len(whole),
-        frames=sum(frames_by_rate.values()),
-        seconds=int(sum(Fraction(frames, rate) for rate, frames in frames_by_rate.items())),
-    )
+    def add(self, row: RecordingRow) -> None:
+        if row.error is not None:
+            return
+        self._chunks += row.chunks
+        if not row.channel:
+            self._recordings += 1
+            self._frames_by_rate[row.sample_rate] = self._frames_by_rate.get(row.sample_rate, 0) + row.frames
+
+    def split_totals(self) -> SplitTotals:
+        return SplitTotals(
+            chunks=self._chunks,
+            recordings=self._recordings,
+            frames=sum(self._frames_by_rate.values()),
+            seconds=int(sum(Fraction(frames, rate) for rate, frames in self._frames_by_rate.items())),
+        )
 
 
 def _remove_stale(folder: Path, names: set[str]) -> None:

@@ -13,7 +13,7 @@ from audiochunk.config import Compression, Encoding
 from audiochunk.errors import DatasetError, PassingRecordingError, RecordingError
 from audiochunk.pipeline.packed import Packed
 from audiochunk.pipeline.versions import versions
-from audiochunk.signal.audio import AudioInfo, Recording, open_regular, opened
+from audiochunk.signal.audio import AudioInfo, Recording, check_regular, open_file, opened
 from audiochunk.signal.chunking import Span, Stream
 from audiochunk.signal.encode import arrange
 from audiochunk.signal.floats import Mask
@@ -235,12 +235,17 @@ def _add_part(task: ShardTask, part: TaskPart, batch: PcmBatch, form: WavForm, d
     stream = Stream.of(part.info.frames, channels, task.encoding)
     fd = _open(task, part, dir_fd)
     try:
-        for span in stream.spans(part.first, part.chunks, max_frames=batch.max_frames(form, channels)):
-            batch.add(fd, part.path, form, span, channels=channels, channel=part.channel)
+        try:
+            for span in stream.spans(part.first, part.chunks, max_frames=batch.max_frames(form, channels)):
+                batch.add(fd, part.path, form, span, channels=channels, channel=part.channel)
+        except RecordingError:
+            _check_unchanged(fd, part)
+            raise
+        # One look, afterwards, tells of a file that was another one already and of one that changed while it was read.
+        _check_unchanged(fd, part)
         padding = _padding(stream, part)
         if padding:
             batch.pad(padding)
-        _check_unchanged(fd, part)
     finally:
         os.close(fd)
 
@@ -257,6 +262,7 @@ def encode_part(
     stream = Stream.of(part.info.frames, part.info.channels, encoding)
     fd = _open(task, part, dir_fd)
     with Recording(fd, part.info, part.path) as recording:
+        _check_unchanged(fd, part)
         for span in stream.spans(part.first, part.chunks, max_frames=recording.max_frames):
             decoded = recording.read(span.start, span.frames)
             if _count(decoded.invalid, span, part, encoding):
@@ -271,13 +277,7 @@ def encode_part(
 
 
 def _open(task: ShardTask, part: TaskPart, dir_fd: int | None) -> int:
-    fd = open_regular(part.path if dir_fd is not None else os.path.join(task.root, part.path), dir_fd=dir_fd)
-    try:
-        _check_unchanged(fd, part)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+    return open_file(part.path if dir_fd is not None else os.path.join(task.root, part.path), dir_fd=dir_fd)
 
 
 def _padding(stream: Stream, part: TaskPart) -> int:
@@ -287,6 +287,7 @@ def _padding(stream: Stream, part: TaskPart) -> int:
 
 def _check_unchanged(fd: int, part: TaskPart) -> None:
     now = os.fstat(fd)
+    check_regular(now, part.path)
     if (now.st_size, now.st_mtime_ns) != (part.bytes, part.mtime_ns):
         raise PassingRecordingError(
             part.path,

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from audiochunk.pipeline.plan import Plan
     from audiochunk.pipeline.scan import Scanned
     from audiochunk.pipeline.shards import ShardResult
+    from audiochunk.storage.manifest import RecordingRow
 
 _log = logging.getLogger("audiochunk")
 
@@ -22,6 +23,9 @@ class Watcher:
 
     def finished(self, result: "ShardResult") -> None:
         """A shard is there."""
+
+    def sealing(self, row: "RecordingRow") -> None:
+        """A row of the recordings table is written; this is not called where the dataset was there already."""
 
     def warn(self, sentence: str) -> None:
         """Something that the user should know, and that does not end the build."""

@@ -29,6 +29,7 @@ EXTENSIONS = frozenset(
 
 _UTF8, _UTF16 = codecs.getincrementaldecoder("utf-8-sig"), codecs.getincrementaldecoder("utf-16")
 
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 READER_ERRORS = (wav.WavError, OSError, RuntimeError)  # soundfile.LibsndfileError is a RuntimeError
 STAGING_BYTES = 2**19  # stays in the cache while it is read into, converted and written out
 
@@ -55,22 +56,44 @@ class AudioInfo(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
+def open_file(path: bytes, *, dir_fd: int | None = None) -> int:
+    """A file descriptor of whatever is there; nothing (a FIFO, a device) is waited for.
+
+    Raises:
+        PassingRecordingError: it is not there, or may not be read.
+        MachineError: too many files are open.
+    """
+    try:
+        return os.open(path, _FLAGS, dir_fd=dir_fd)
+    except OSError as error:
+        raise_if_out_of_files(error)
+        raise PassingRecordingError(path, reason(error)) from error
+
+
+def check_regular(status: os.stat_result, path: bytes) -> None:
+    """Refuse what is not a regular file.
+
+    Raises:
+        RecordingError: so it is.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise RecordingError(path, "not a regular file")
+
+
 def open_regular(path: bytes | str | os.PathLike[str], *, dir_fd: int | None = None) -> int:
-    """A file descriptor of a regular file; nothing else (a FIFO, a device) is ever waited for.
+    """A file descriptor of a regular file.
 
     Raises:
         RecordingError: it is not there, may not be read, or is no regular file.
         MachineError: too many files are open.
     """
     name = os.fsencode(path)
+    fd = open_file(name, dir_fd=dir_fd)
     try:
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=dir_fd)
-    except OSError as error:
-        raise_if_out_of_files(error)
-        raise PassingRecordingError(name, reason(error)) from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        check_regular(os.fstat(fd), name)
+    except BaseException:
         os.close(fd)
-        raise RecordingError(name, "not a regular file")
+        raise
     return fd
 
 

@@ -100,6 +100,8 @@ class Stream(msgspec.Struct, frozen=True):
     def whole_frames(self) -> int:
         """Frames that are in chunks with every channel; they are the first ones of the recording."""
         kept = self.real_codes(0, self.n_chunks)
+        if self.channels == 1:
+            return kept
         groups, rest = divmod(kept, self.block * self.channels)
         start = groups * self.block
         block = min(self.block, self.frames - start)
@@ -124,7 +126,7 @@ class Stream(msgspec.Struct, frozen=True):
             max_frames: the most frames in one span, at least 1.
         """
         at = first_chunk * self.codes_per_chunk
-        end = at + self.real_codes(first_chunk, n_chunks)
+        end = min(at + n_chunks * self.codes_per_chunk, self.frames * self.channels)
         group = self.block * self.channels
         while at < end:
             number, offset = divmod(at, group)

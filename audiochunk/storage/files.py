@@ -5,7 +5,7 @@ import os
 import secrets
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -21,8 +21,8 @@ def temporary(path: Path) -> Path:
     return path.with_name(f"{path.name}.{host}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
 
 
-def write_whole(path: Path, data: bytes, *, fsync: bool) -> None:
-    """Make `path` hold `data`; whoever looks sees all of it or what was there before.
+def write_whole(path: Path, data: bytes | Iterable[bytes], *, fsync: bool) -> None:
+    """Make `path` hold `data`, in one piece or several; whoever looks sees all of it or what was there before.
 
     Raises:
         OSError: it could not be written; then nothing of it is left.
@@ -30,7 +30,7 @@ def write_whole(path: Path, data: bytes, *, fsync: bool) -> None:
     scratch = temporary(path)
     try:
         with scratch.open("xb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             if fsync:
                 file.flush()
                 os.fsync(file.fileno())

@@ -12,7 +12,7 @@ import xxhash
 
 from audiochunk.config import BuildConfig, Compression, Encoding, Options
 from audiochunk.errors import DatasetError, NoDatasetError, reason
-from audiochunk.storage.files import open_plain
+from audiochunk.storage.files import open_plain, write_whole
 from audiochunk.storage.shard import DATA_OFFSET, FORMAT_VERSION, SPLIT_NAME, shard_name
 
 MANIFEST = "manifest.json"
@@ -212,21 +212,22 @@ class RecordingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         error: why it was refused; absent where it was not.
     """
 
-    path: str
-    split: str
-    channel: Annotated[int, msgspec.Meta(ge=0, lt=2**16)] | None
-    sample_rate: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
-    channels: Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
-    frames: Count
-    subtype: str
+    # In the order of their names, in which canonical JSON has them.
     bytes: Count
-    first_chunk: Count
+    channel: Annotated[int, msgspec.Meta(ge=0, lt=2**16)] | None
+    channels: Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
     chunks: Count
-    dropped_frames: Count
     clipped: Count
-    notes: tuple[str, ...]
-    path_hex: str | None = None
+    dropped_frames: Count
     error: str | None = None
+    first_chunk: Count
+    frames: Count
+    notes: tuple[str, ...]
+    path: str
+    path_hex: str | None = None
+    sample_rate: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+    split: str
+    subtype: str
 
     def __post_init__(self) -> None:
         if self.error is None and not (self.sample_rate and self.channels):
@@ -244,7 +245,7 @@ class RecordingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def encode(self) -> _Bytes:
         """One line of canonical JSON: sorted keys, no spaces, UTF-8, a newline at the end."""
-        return msgspec.json.encode(self, order="sorted") + b"\n"
+        return msgspec.json.encode(self) + b"\n"
 
 
 def path_fields(path: bytes) -> dict[str, Any]:
@@ -253,6 +254,26 @@ def path_fields(path: bytes) -> dict[str, Any]:
         return {"path": path.decode()}
     except UnicodeDecodeError:
         return {"path": path.decode(errors="replace"), "path_hex": path.hex()}
+
+
+def write_rows(path: Path, rows: Iterable[RecordingRow]) -> RecordingsEntry:
+    """Make `path` a recordings table of rows, given in path order; it is whole or not there.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    digest, n_rows = xxhash.xxh3_128(), 0
+
+    def lines() -> Iterator[_Bytes]:
+        nonlocal n_rows
+        for row in rows:
+            line = row.encode()
+            digest.update(line)
+            n_rows += 1
+            yield line
+
+    write_whole(path, lines(), fsync=False)
+    return RecordingsEntry(name=path.name, rows=n_rows, digest=digest.hexdigest())
 
 
 def read_rows(folder: Path, entry: RecordingsEntry) -> Iterator[RecordingRow]:

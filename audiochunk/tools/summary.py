@@ -1,7 +1,7 @@
 """What a dataset, or the plan of one, comes to."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -49,17 +49,10 @@ class Totals:
     samples: int = 0
     clipped: int = 0
 
-    def add(self, row: RecordingRow, encoding: Encoding) -> None:
-        """Count a row in."""
-        self.chunks += row.chunks
-        self.samples += row.chunks * encoding.codes_per_chunk * (row.channels if encoding.layout == "mono" else 1)
-        self.clipped += row.clipped
-        if not row.channel:
-            self.recordings += 1
-            self.empty += row.chunks == 0
-            self.seconds += Fraction(row.frames, row.sample_rate)
-            self.frames += row.frames
-            self.dropped_frames += row.dropped_frames
+    def add(self, other: "Totals") -> None:
+        """Count others in."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     @property
     def tail_loss(self) -> float:
@@ -115,28 +108,59 @@ def plain(summary: Summary, encoding: Encoding) -> dict[str, Any]:
     }
 
 
-def summarize(rows: Iterable[RecordingRow], *, encoding: Encoding, splits: Iterable[str] = ()) -> Summary:
-    """Sum up the rows of a recordings table.
+class Tally:
+    """Sums up the rows of a recordings table as they come, in path order.
 
     Args:
-        rows: in path order.
         encoding: of the chunks.
-        splits: names of splits that exist even where no row is of them.
     """
-    total, by_split, by_kind = Totals(), {name: Totals() for name in splits}, dict[Kind, Totals]()
-    refused: list[tuple[bytes, str]] = []
-    notes: list[tuple[bytes, str]] = []
-    for row in rows:
+
+    def __init__(self, encoding: Encoding) -> None:
+        self._encoding = encoding
+        # Rows are counted once, by split and kind together; all sums are made of these.
+        self._cells: dict[tuple[str, int, int, str], Totals] = {}
+        self._refused: list[tuple[bytes, str]] = []
+        self._notes: list[tuple[bytes, str]] = []
+
+    def add(self, row: RecordingRow) -> None:
+        """Count a row in."""
         if row.error is not None:
-            refused.append((row.path_bytes, row.error))
-            continue
+            self._refused.append((row.path_bytes, row.error))
+            return
+        key = row.split, row.sample_rate, row.channels, row.subtype
+        cell = self._cells.get(key)
+        if cell is None:
+            cell = self._cells[key] = Totals()
+        cell.chunks += row.chunks
+        cell.clipped += row.clipped
         if not row.channel:
-            notes += [(row.path_bytes, note) for note in row.notes]
-        kind = Kind(row.sample_rate, row.channels, row.subtype)
-        for totals in (total, by_split.setdefault(row.split, Totals()), by_kind.setdefault(kind, Totals())):
-            totals.add(row, encoding)
-    kinds = dict(sorted(by_kind.items(), key=lambda item: (-item[1].chunks, -item[1].recordings, str(item[0]))))
-    return Summary(total, dict(sorted(by_split.items())), kinds, tuple(refused), tuple(notes))
+            cell.recordings += 1
+            cell.empty += row.chunks == 0
+            cell.frames += row.frames
+            cell.dropped_frames += row.dropped_frames
+            if row.notes:
+                self._notes += [(row.path_bytes, note) for note in row.notes]
+
+    def summary(self, splits: Iterable[str] = ()) -> Summary:
+        """What the rows so far come to; `splits` are names that exist even where no row is of them."""
+        total, by_split, by_kind = Totals(), {name: Totals() for name in splits}, dict[Kind, Totals]()
+        for (split, rate, channels, subtype), cell in self._cells.items():
+            mixed = channels if self._encoding.layout == "mono" else 1
+            samples = cell.chunks * self._encoding.codes_per_chunk * mixed
+            whole = replace(cell, seconds=Fraction(cell.frames, rate), samples=samples)
+            kind = Kind(rate, channels, subtype)
+            for totals in (total, by_split.setdefault(split, Totals()), by_kind.setdefault(kind, Totals())):
+                totals.add(whole)
+        kinds = dict(sorted(by_kind.items(), key=lambda item: (-item[1].chunks, -item[1].recordings, str(item[0]))))
+        return Summary(total, dict(sorted(by_split.items())), kinds, tuple(self._refused), tuple(self._notes))
+
+
+def summarize(rows: Iterable[RecordingRow], *, encoding: Encoding, splits: Iterable[str] = ()) -> Summary:
+    """Sum up the rows of a recordings table, given in path order; `splits` are listed even where no row is of them."""
+    tally = Tally(encoding)
+    for row in rows:
+        tally.add(row)
+    return tally.summary(splits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,7 @@ from audiochunk.pipeline import shards
 from audiochunk.pipeline.plan import Plan, plan
 from audiochunk.pipeline.scan import Globs, scan
 from audiochunk.pipeline.shards import ShardResult, ShardTask, TaskPart, build_shard, find_shard, record_path
-from audiochunk.signal import audio
-from audiochunk.signal import encode as encode_module
+from audiochunk.signal import audio, pcm
 from audiochunk.signal.encode import encode
 from audiochunk.storage.shard import DATA_OFFSET, ShardSpec, ShardWriter, digest_file
 
@@ -474,13 +473,13 @@ def test_a_recording_that_changes_while_it_is_read_is_left_out(
     path = project.write("a.wav", noise(200, 2))
     project.write("b.wav", noise(200, 2, seed=1))
     task = project.task()
-    padding = shards._padding
+    read_into = pcm.read_into
 
     def and_touch(*arguments: Any, **options: Any) -> Any:
         touch(path)
-        return padding(*arguments, **options)
+        return read_into(*arguments, **options)
 
-    monkeypatch.setattr(shards, "_padding", and_touch)
+    monkeypatch.setattr(pcm, "read_into", and_touch)
     assert [failed for failed, _ in build_shard(task).failed] == [b"a.wav"]
 
 
