@@ -128,7 +128,8 @@ def _report(folder: Path) -> dict[str, Any]:
     """What there is to say of a dataset; the numbers that are printed."""
     from audiochunk.reader.dataset import ChunkDataset
     from audiochunk.storage.manifest import Manifest, read_rows
-    from audiochunk.tools.summary import histogram, plain, summarize
+    from audiochunk.tools.histogram import histogram
+    from audiochunk.tools.summary import plain, summarize
 
     manifest = Manifest.read(folder)
     rows = read_rows(folder, manifest.recordings)

@@ -25,7 +25,7 @@ def show_chunk(folder: Path, i: int, split: str | None, *, as_json: bool) -> Non
     from audiochunk.cli.text import count
     from audiochunk.reader.dataset import ChunkDataset
     from audiochunk.storage.manifest import Manifest
-    from audiochunk.tools.summary import entropy, most_entropy
+    from audiochunk.tools.histogram import entropy, most_entropy
 
     splits = Manifest.read(folder).splits
     ds = ChunkDataset(folder, split or (next(iter(splits)) if len(splits) == 1 else "train"))

@@ -1,19 +1,18 @@
 """Who runs the tasks: this process, or a pool of others. Which one never changes a byte."""
 
-import multiprocessing
-import multiprocessing.connection
-import multiprocessing.forkserver
-import multiprocessing.resource_tracker
 import os
-import signal
-import threading
+import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager, nullcontext
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from contextlib import nullcontext
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from audiochunk.errors import ConfigError, MachineError
+from audiochunk.pipeline.interrupts import held_back
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 # What comes up where a worker dies; and the server, when the next one is to be forked.
 _BROKEN = (BrokenExecutor, EOFError, ConnectionError)
@@ -41,104 +40,18 @@ class SerialExecutor(Executor):
         return future
 
 
-@contextmanager
-def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of so many processes on this machine, which are ended at once where the block is left by an exception."""
-    pool = _start(workers)
-    try:
-        yield pool
-    except BaseException:
-        _stop(pool)
-        raise
-    else:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start(workers: int) -> ProcessPoolExecutor:
-    # A copy of this process is there in a tenth of the time, but would copy a lock that another thread holds as it is.
-    # A server process that has no threads forks the workers then.
-    is_fork = _has_one_thread()
-    context: Any = multiprocessing.get_context("fork" if is_fork else "forkserver")
-    if not is_fork:
-        context.set_forkserver_preload(["audiochunk.pipeline.shards"])
-        multiprocessing.resource_tracker.ensure_running()  # now: the server would start it, and it unblocks signals
-    # Ctrl-C reaches every process of the terminal; the parent alone decides what it means. The server and all workers
-    # inherit the mask, so that there is no moment at which one could be hit, or do what this process does at SIGTERM.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
-        with _held_back():
-            if not is_fork:
-                multiprocessing.forkserver.ensure_running()
-            pool.submit(int)  # so that the processes begin here
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return pool
-
-
-def _has_one_thread() -> bool:
-    """Whether this process can be told to have no other thread, those of libraries included."""
-    try:
-        return len(os.listdir("/proc/self/task")) == 1
-    except OSError:  # not Linux; on macOS libraries may not be used in a fork
-        return False
-
-
-@contextmanager
-def _held_back() -> Iterator[list[int]]:
-    """Let SIGINT and SIGTERM wait until the end of the block; what came stands in the list.
-
-    A mask would not do: the kernel gives a signal to any thread that has none, numpy's for one, and Python then
-    interrupts the main thread all the same.
-    """
-    came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield came  # Python interrupts the main thread only
-        return
-    before = {n: signal.signal(n, lambda number, _: came.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        if came:
-            signal.raise_signal(came[0])
-
-
 def refuse_to_run_in_a_worker() -> None:
     """Tell a script that starts a build wherever it is imported what is wrong with that.
 
     Raises:
         ConfigError: this is a worker process, which is only just importing the script.
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
+    process = sys.modules.get("multiprocessing.process")  # which a worker has loaded
+    if process is not None and getattr(process.current_process(), "_inheriting", False):
         raise ConfigError(
             "a worker process imported your script, and the script started a build: put the call to"
             ' audiochunk.build() under `if __name__ == "__main__":`'
         )
-
-
-def _begin_worker() -> None:
-    # What a fork inherits is this process's; a worker ends where it is told to.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent does, even by SIGKILL: only one build may write into a folder."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-
-def _stop(pool: ProcessPoolExecutor) -> None:
-    """End the workers now, whatever they are at: a task that is cut short leaves only a temporary file."""
-    for process in list((pool._processes or {}).values()):
-        process.terminate()
-    # Waited for, because what is left of a pool complains when the interpreter ends.
-    pool.shutdown(wait=True, cancel_futures=True)
 
 
 class Workers:
@@ -162,7 +75,9 @@ class Workers:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         pool, self._pool = self._pool, None
         if pool is not None and kind is not None:
-            _stop(pool)
+            from audiochunk.pipeline.pool import stop_pool
+
+            stop_pool(pool)
         elif pool is not None:
             pool.shutdown(cancel_futures=True)
 
@@ -201,9 +116,11 @@ class Workers:
             if suspects:
                 raise MachineError(f"the executor broke while it was at {name(suspects[0])}; the same command goes on")
             return
+        from audiochunk.pipeline.pool import start_pool  # a small build has no need of it
+
         try:
             while True:
-                self._pool = self._pool or _start(n)
+                self._pool = self._pool or start_pool(n)
                 suspects = yield from _run(self._pool, fn, left, in_flight=2 * self.n)
                 if not suspects:
                     return
@@ -217,6 +134,8 @@ class Workers:
 
 
 def _alone(fn: Callable[[Task], Result], task: Task, name: Callable[[Task], str]) -> Result:
+    from audiochunk.pipeline.pool import process_pool
+
     with process_pool(1) as alone:
         try:
             return alone.submit(fn, task).result()
@@ -250,7 +169,7 @@ def _run(
     # Tasks that run here are interrupted where they are.
     while not suspects:
         done: set[Future[Result]] = set()
-        with nullcontext(list[int]()) if isinstance(executor, SerialExecutor) else _held_back() as came:
+        with nullcontext(list[int]()) if isinstance(executor, SerialExecutor) else held_back() as came:
             for task in islice(tasks, in_flight - len(running)):
                 try:
                     running[executor.submit(fn, task)] = task

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from audiochunk.config import BuildConfig
@@ -147,7 +148,7 @@ def _build(
         if planned.config.options.on_error == "skip":
             failures.recall()
         run = _Run(root, os.fsencode(work), planned, failures)
-        run.shards(workers, watcher)
+        run.shards(workers, watcher, fsync=fsync)
         run.refuse_nothing()
         manifest = seal(planned, run.records, failures.reasons, folder=folder, fsync=fsync, watcher=watcher)
     clipped = clipped_by_stream(planned, run.records, failures.reasons)
@@ -187,13 +188,13 @@ class _Run:
         self.records: dict[tuple[str, int], ShardRecord] = {}
         self.reused = self.rebuilt = 0
 
-    def shards(self, workers: Workers, watcher: Watcher) -> None:
+    def shards(self, workers: Workers, watcher: Watcher, *, fsync: bool) -> None:
         """Build shards, and build those again that hold part of a recording which failed elsewhere."""
         waiting = list(self._plan.shards)
         while waiting:
             tasks = (self._task(shard) for shard in waiting)
             failed: set[bytes] = set()
-            running = workers.run(build_shard, tasks, at_most=len(waiting), name=_describe)
+            running = workers.run(partial(build_shard, fsync=fsync), tasks, at_most=len(waiting), name=_describe)
             # Closed also where an exception keeps this frame, so that no worker outlives it.
             with closing(running) as results:
                 for result in results:

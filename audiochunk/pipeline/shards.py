@@ -21,7 +21,7 @@ from audiochunk.signal.packing import pack, silence
 from audiochunk.signal.pcm import Octets, PcmBatch, is_direct
 from audiochunk.signal.quantize import quantize
 from audiochunk.signal.wav import WavForm
-from audiochunk.storage.files import temporary, write_whole
+from audiochunk.storage.files import fsync_soon, temporary, write_whole
 from audiochunk.storage.shard import BUFFER_BYTES, ShardSpec, ShardWriter, digest_file, digest_stored, shard_name
 
 _PADDED_AT_ONCE = 2**16  # codes
@@ -126,10 +126,11 @@ class ShardResult(msgspec.Struct, frozen=True):
     rebuilt: bool = False
 
 
-def build_shard(task: ShardTask) -> ShardResult:
+def build_shard(task: ShardTask, *, fsync: bool = False) -> ShardResult:
     """Make a shard and its record, or find them made.
 
-    Recordings that cannot be decoded are left out whole, all of them at once, and reported.
+    Recordings that cannot be decoded are left out whole, all of them at once, and reported. With `fsync`, the shard is
+    on its way to the disk when this returns, while the next one is made.
 
     Raises:
         OSError: the shard could not be written.
@@ -148,6 +149,8 @@ def build_shard(task: ShardTask) -> ShardResult:
             written = _write(effective, scratch)
             if isinstance(written, ShardRecord):
                 scratch.replace(folder / task.name)
+                if fsync:
+                    fsync_soon(folder / task.name)
                 write_whole(record_path(folder, task.name), msgspec.json.encode(written), fsync=False)
                 return ShardResult(
                     task.split,

@@ -5,8 +5,9 @@ import os
 import secrets
 import socket
 import stat
+import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -59,6 +60,26 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         done = 0
         while done < len(view):
             done += os.write(fd, view[done:])
+
+
+def fsync_soon(path: Path) -> None:
+    """Begin to make a file's bytes durable while this process goes on.
+
+    Whoever has to know that they are calls `fsync_path`, which then finds little left to do.
+    """
+    global _flusher
+    if _flusher is not None:
+        _flusher.join()
+    _flusher = threading.Thread(target=_fsync_if_there, args=(path,))
+    _flusher.start()
+
+
+_flusher: threading.Thread | None = None
+
+
+def _fsync_if_there(path: Path) -> None:
+    with suppress(OSError):
+        fsync_path(path)
 
 
 def fsync_path(path: Path) -> None:

@@ -22,13 +22,8 @@ import pytest
 import audiochunk
 from audiochunk.config import BuildConfig, parse_size
 from audiochunk.errors import ConfigError, MachineError
-from audiochunk.pipeline.executors import (
-    SerialExecutor,
-    process_pool,
-    refuse_to_run_in_a_worker,
-    run_tasks,
-    usable_cpus,
-)
+from audiochunk.pipeline.executors import SerialExecutor, refuse_to_run_in_a_worker, run_tasks, usable_cpus
+from audiochunk.pipeline.pool import process_pool
 from audiochunk.pipeline.run import build
 
 # Worker processes cannot import this file: what they run comes from the library, and from expressions.
@@ -221,7 +216,7 @@ def test_workers_and_their_server_end_with_a_parent_that_is_killed(tmp_path: Pat
     script = f"""
         {ANOTHER_THREAD if threads == 2 else ""}
         import os, time
-        from audiochunk.pipeline.executors import process_pool
+        from audiochunk.pipeline.pool import process_pool
 
         PIDS = "__import__('time').sleep(0.2) or (__import__('os').getpid(), __import__('os').getppid())"
 

@@ -9,7 +9,8 @@ from audiochunk.config import BuildConfig, Encoding
 from audiochunk.pipeline import run
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.storage.manifest import RecordingRow
-from audiochunk.tools.summary import Kind, describe_encoding, entropy, histogram, most_entropy, summarize
+from audiochunk.tools.histogram import entropy, histogram, most_entropy
+from audiochunk.tools.summary import Kind, describe_encoding, summarize
 
 
 def row(path: str, **fields: object) -> RecordingRow:
