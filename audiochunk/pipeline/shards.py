@@ -246,9 +246,7 @@ def _add_part(task: ShardTask, part: TaskPart, batch: PcmBatch, form: WavForm, d
             raise
         # One look, afterwards, tells of a file that was another one already and of one that changed while it was read.
         _check_unchanged(fd, part)
-        padding = _padding(stream, part)
-        if padding:
-            batch.pad(padding)
+        batch.pad(_padding(stream, part))
     finally:
         os.close(fd)
 

@@ -87,8 +87,9 @@ class PcmBatch:
             self.flush(None if is_group else one)
 
     def pad(self, n_codes: int) -> None:
-        """Add codes of silence."""
-        self.flush()
+        """Add codes of silence; 0 of them for nothing to happen."""
+        if n_codes:
+            self.flush()
         at_once = self._buffer.size // self._encoding.bytes_per_code
         for start in range(0, n_codes, at_once):
             n = min(n_codes - start, at_once)
