@@ -15,7 +15,7 @@ from audiochunk.config import Compression, Encoding
 from audiochunk.errors import DatasetError, RecordingError
 from audiochunk.reader.shards import ShardArray
 from audiochunk.signal.audio import Recording, probe_fd
-from audiochunk.signal.riff import parse_header
+from audiochunk.signal.riff import HEAD_BYTES, _parse_any, parse_header
 from audiochunk.signal.wav import WavError
 from audiochunk.storage.manifest import Manifest, RecordingsEntry, ShardEntry, read_rows
 
@@ -32,6 +32,7 @@ def riff(data: bytes) -> bool:
         os.write(fd, data)
         try:
             header = parse_header(fd, len(data))
+            assert header == _parse_any(fd, len(data), data[:HEAD_BYTES])
         except WavError:
             return False
         if header is None or header.form is None:

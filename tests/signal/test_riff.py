@@ -2,12 +2,15 @@
 
 import os
 import struct
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audiochunk.signal import riff
 from audiochunk.signal.riff import HEAD_BYTES, WavHeader, parse_header
 from audiochunk.signal.wav import WavError, WavForm
 
@@ -540,3 +543,49 @@ def test_zeros_instead_of_parts_are_given_up_soon(wav: Path, monkeypatch: pytest
     finally:
         os.close(fd)
     assert len(reads) < 100
+
+
+# The plainest header has a quick way of its own.
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    fields=st.fixed_dictionaries(
+        {
+            "riff": st.sampled_from([b"RIFF"] * 6 + [b"RIFX", b"RF64"]),
+            "name": st.sampled_from([b"WAVEfmt "] * 6 + [b"WAVEfmt\0", b"AVI fmt "]),
+            "length": st.sampled_from([16] * 6 + [17, 18]),
+            "tag": st.sampled_from([PCM] * 6 + [FLOAT, EXTENSIBLE]),
+            "channels": st.sampled_from([0, 1, 1, 2, 6]),
+            "rate": st.sampled_from([0, 1, 8000, 44_100, 2**31 - 1, 2**31]),
+            "bits": st.sampled_from([0, 8, 12, 16, 16, 24, 32, 64]),
+            "align": st.sampled_from([0, 1, 2, 3, 4, 6, 8, 12]),
+            "data": st.sampled_from([b"data"] * 6 + [b"LIST"]),
+            "size": st.integers(0, 40),
+            "more": st.integers(-3, 12),
+        }
+    )
+)
+def test_the_quick_way_and_the_long_one_say_the_same(fields: dict[str, Any]) -> None:
+    align = fields["align"] or fields["channels"] * fields["bits"] // 8
+    head = struct.pack("<4sI8sI", fields["riff"], 36 + fields["size"], fields["name"], fields["length"])
+    head += struct.pack("<HHIIHH", fields["tag"], fields["channels"], fields["rate"], 0, align, fields["bits"])
+    head += fields["data"] + struct.pack("<I", fields["size"])
+    content = head + bytes(range(100, 100 + max(0, fields["size"] + fields["more"])))
+    plain = riff._parse_plain(content, len(content))
+    if plain is not None:
+        with tempfile.TemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            assert riff._parse_any(file.fileno(), len(content), content) == plain
+
+
+@pytest.mark.parametrize(("channels", "bits"), [(1, 8), (2, 16), (6, 24), (1, 32)])
+def test_what_most_writers_write_goes_the_quick_way(channels: int, bits: int) -> None:
+    stride = channels * bits // 8
+    size = 5 * stride
+    head = struct.pack(
+        "<4sI8sIHHIIHH4sI", b"RIFF", 36, b"WAVEfmt ", 16, PCM, channels, 8000, 0, stride, bits, b"data", size
+    )
+    found = riff._parse_plain(head, len(head) + size)
+    assert found == WavHeader(PCM, WavForm("int", bits // 8, False, 44), bits, 8000, channels, size // stride, "")
