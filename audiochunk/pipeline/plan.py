@@ -13,7 +13,7 @@ from audiochunk.signal.chunking import Stream
 from audiochunk.storage.manifest import RecordingRow, path_fields
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True, gc=False):
     """A run of chunks of one stream of one recording.
 
     Attributes:

@@ -18,7 +18,7 @@ from audiochunk.signal.audio import EXTENSIONS, AudioInfo, check_regular, open_f
 _AT_ONCE = 256  # files that are handed to a worker together
 
 
-class Scanned(msgspec.Struct, frozen=True):
+class Scanned(msgspec.Struct, frozen=True, gc=False):
     """One recording as the scan found it.
 
     Attributes:
@@ -74,7 +74,7 @@ def _matches(glob: str, pattern: re.Pattern[str], path: str) -> bool:
     return any(pattern.match(part) for part in parts)
 
 
-class Found(msgspec.Struct, frozen=True):
+class Found(msgspec.Struct, frozen=True, gc=False):
     """A path that the walk came upon; `error` says why it cannot be gone into, if so."""
 
     path: bytes

@@ -27,7 +27,7 @@ from audiochunk.storage.shard import BUFFER_BYTES, ShardSpec, ShardWriter, diges
 _PADDED_AT_ONCE = 2**16  # codes
 
 
-class TaskPart(msgspec.Struct, frozen=True):
+class TaskPart(msgspec.Struct, frozen=True, gc=False):
     """A run of chunks of one stream, with all that is needed to read it.
 
     Attributes:

@@ -34,7 +34,7 @@ READER_ERRORS = (wav.WavError, OSError, RuntimeError)  # soundfile.LibsndfileErr
 STAGING_BYTES = 2**19  # stays in the cache while it is read into, converted and written out
 
 
-class AudioInfo(msgspec.Struct, frozen=True):
+class AudioInfo(msgspec.Struct, frozen=True, gc=False):
     """What a recording holds.
 
     Attributes:

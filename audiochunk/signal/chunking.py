@@ -38,7 +38,7 @@ def join(chunks: npt.NDArray[Scalar], *, n_codes: int) -> npt.NDArray[Scalar]:
     return chunks.reshape(-1)[:n_codes]
 
 
-class Span(msgspec.Struct, frozen=True):
+class Span(msgspec.Struct, frozen=True, gc=False):
     """Frames that are read at once, and what of them goes into the stream.
 
     Attributes:
@@ -54,7 +54,7 @@ class Span(msgspec.Struct, frozen=True):
     channel: int | None
 
 
-class Stream(msgspec.Struct, frozen=True):
+class Stream(msgspec.Struct, frozen=True, gc=False):
     """The shape of one stream of codes: a recording's, or one channel's under layout "split".
 
     Code number p lies in group p // (block * channels), a group being one block of every channel; the last group is

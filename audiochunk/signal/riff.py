@@ -48,7 +48,7 @@ _COMMON_IDS = frozenset(
 )
 
 
-class WavHeader(msgspec.Struct, frozen=True):
+class WavHeader(msgspec.Struct, frozen=True, gc=False):
     """What the header of a WAV file says, put right where it lies.
 
     Attributes:

@@ -24,7 +24,7 @@ class WavError(ValueError):
 Kind = Literal["int", "float", "alaw", "mulaw"]
 
 
-class WavForm(msgspec.Struct, frozen=True):
+class WavForm(msgspec.Struct, frozen=True, gc=False):
     """How plain samples lie in a file.
 
     Attributes:

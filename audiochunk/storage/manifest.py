@@ -191,7 +191,7 @@ def dataset_id(encoding: Encoding, digests: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-class RecordingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class RecordingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """One stream of one recording in recordings.jsonl.
 
     Attributes:
