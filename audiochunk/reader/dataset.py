@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
@@ -12,37 +11,15 @@ import numpy.typing as npt
 
 from audiochunk.config import Encoding
 from audiochunk.errors import ConfigError, DatasetError, printable
-from audiochunk.reader.shards import Chunks, ShardArray
-from audiochunk.signal.chunking import Stream
+from audiochunk.reader.location import Location, Locator, stream_of
+from audiochunk.reader.shard_files import Chunks
+from audiochunk.reader.shards import ShardArray
 from audiochunk.signal.interleave import deinterleave
 from audiochunk.signal.packing import unpack
 from audiochunk.signal.quantize import Codes, dequantize
 from audiochunk.storage.manifest import Manifest, RecordingRow, SplitTotals, read_rows
 
 _CHECKED_AT_OPEN = 1000  # shards whose sizes are looked at when a dataset is opened
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where a chunk came from.
-
-    Attributes:
-        path: of the recording, relative to the input folder.
-        channels: numbers of those that are in the chunk, in ascending order.
-        first_frame: the first of the recording's frames that any of them has in the chunk, and
-        last_frame: the last.
-        sample_rate: in Hz.
-        chunk: number of the chunk in its stream.
-        recording: the whole row of the recordings table.
-    """
-
-    path: str
-    channels: tuple[int, ...]
-    first_frame: int
-    last_frame: int
-    sample_rate: int
-    chunk: int
-    recording: RecordingRow
 
 
 class ChunkDataset(Sequence[Chunks]):
@@ -78,15 +55,9 @@ class ChunkDataset(Sequence[Chunks]):
     @cached_property
     def _array(self) -> ShardArray:
         entries = [shard for shard in self.manifest.shards if shard.split == self._split]
-        for entry in entries[:_CHECKED_AT_OPEN]:
-            file = self._folder / entry.name
-            try:
-                size = file.stat().st_size
-            except OSError as error:
-                raise DatasetError(file, f"cannot be read: {error.strerror}") from error
-            if size != entry.bytes:
-                raise DatasetError(file, f"{size} bytes; the manifest says {entry.bytes}")
-        return ShardArray(self._folder, entries, self.manifest.encoding, self.manifest.compression)
+        array = ShardArray(self._folder, entries, self.manifest.encoding, self.manifest.compression)
+        array.files.check_sizes(_CHECKED_AT_OPEN)
+        return array
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -134,7 +105,7 @@ class ChunkDataset(Sequence[Chunks]):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the chunks: uint8, or little-endian uint16 for 12- and 16-bit codes."""
-        return self._array.dtype
+        return self._array.files.dtype
 
     @property
     def vocab_size(self) -> int:
@@ -158,7 +129,7 @@ class ChunkDataset(Sequence[Chunks]):
         """Compare where rows say their chunks are with what follows from their frames."""
         chunks = 0
         for row in rows:
-            expected = self._stream(row).n_chunks if row.error is None else 0
+            expected = stream_of(row, self.encoding).n_chunks if row.error is None else 0
             if (row.first_chunk, row.chunks) != (chunks, expected):
                 what = f"{printable(row.path)}: chunks {row.first_chunk} + {row.chunks}, expected {chunks} + {expected}"
                 raise DatasetError(self._folder / self.manifest.recordings.name, what)
@@ -171,7 +142,7 @@ class ChunkDataset(Sequence[Chunks]):
         return len(self._range)
 
     def __iter__(self) -> Iterator[Chunks]:
-        return map(self._array.chunk, self._range)
+        return self._array.chunks(self._range)
 
     @overload
     def __getitem__(self, index: int) -> Chunks: ...
@@ -204,7 +175,7 @@ class ChunkDataset(Sequence[Chunks]):
 
         Args:
             indices: 1-D integers, negative ones counted from the end, or booleans for every chunk.
-            out: (n, elements of a chunk) of `dtype` and C-contiguous, to be filled; else a new array is made.
+            out: (n, elements of a chunk) of `dtype`, C-contiguous and writable, to be filled; else a new array is made.
 
         Returns:
             (n, elements of a chunk); `out` where it was given.
@@ -214,33 +185,45 @@ class ChunkDataset(Sequence[Chunks]):
             ValueError: `out` does not fit.
         """
         numbers = self._numbers(indices)
-        shape = len(numbers), self.shape[1]
+        files = self._array.files
+        shape = len(numbers), files.tokens
         if out is None:
-            out = np.empty(shape, self.dtype)
-        elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
-            raise ValueError(f"out must be C-contiguous, {shape} of {self.dtype}; it is {out.shape} of {out.dtype}")
+            out = np.empty(shape, files.dtype)
+        elif out.shape != shape or out.dtype != files.dtype or not out.flags.carray:
+            raise ValueError(
+                f"out must be C-contiguous and writable, {shape} of {files.dtype}; it is {out.shape} of {out.dtype}"
+            )
         self._array.gather(numbers, out)
         return out
 
     def _numbers(self, indices: "npt.ArrayLike") -> npt.NDArray[np.int64]:
+        """Numbers in the split of the chunks that are meant."""
         given = np.asarray(indices)
-        if given.dtype == bool and given.shape == (len(self),):
+        if given.dtype.kind == "b" and given.ndim == 1 and given.size:
+            if given.size != len(self):
+                raise IndexError(f"a mask of {given.size} for {len(self)} chunks")
             given = np.flatnonzero(given)
-        if given.dtype == bool and given.ndim == 1 and given.size:
-            raise IndexError(f"a mask of {given.size} for {len(self)} chunks")
         if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
             raise IndexError(f"chunks are taken by 1-D integers, not {given.ndim}-D {given.dtype}")
-        wrong = (given < -len(self)) | (given >= len(self))
-        if wrong.any():
-            raise IndexError(f"chunk {given[wrong][0]} of {len(self)}")
+        # A copy, even where it is one of the same type: what has been checked must not change any more.
         numbers = given.astype(np.int64)
-        numbers[numbers < 0] += len(self)
-        return self._range.start + numbers * self._range.step
+        # Seen as unsigned, negative numbers are beyond all others: one pass tells whether there is anything to do.
+        if np.maximum.reduce(numbers.view(np.uint64), initial=0) >= len(self):
+            wrong = (numbers < -len(self)) | (numbers >= len(self))
+            if given.dtype.kind == "u":
+                wrong |= numbers < 0  # 2**63 and more
+            if wrong.any():
+                raise IndexError(f"chunk {given[wrong][0]} of {len(self)}")
+            numbers[numbers < 0] += len(self)
+        if self._range.step != 1:
+            numbers *= self._range.step
+        if self._range.start:
+            numbers += self._range.start
+        return numbers
 
     @cached_property
-    def _firsts(self) -> npt.NDArray[np.int64]:
-        """First chunk of every row; those without chunks come before the next one with some."""
-        return np.array([row.first_chunk for row in self.recordings], np.int64)
+    def _locator(self) -> Locator:
+        return Locator(self.recordings, self.encoding)
 
     def locate(self, i: int) -> Location:
         """Where chunk `i` came from.
@@ -249,34 +232,12 @@ class ChunkDataset(Sequence[Chunks]):
             IndexError: there is no such chunk.
             DatasetError: the recordings table is damaged.
         """
-        number = self._at(i)
-        row = self.recordings[int(np.searchsorted(self._firsts, number, side="right")) - 1]
-        chunk = number - row.first_chunk
-        stream = self._stream(row)
-        spans = list(stream.spans(chunk, 1, max_frames=max(1, row.frames)))
-        if row.channel is not None:
-            channels: tuple[int, ...] = (row.channel,)
-        elif self.encoding.layout == "mono" or any(span.channel is None for span in spans):
-            channels = tuple(range(row.channels))
-        else:
-            channels = tuple(sorted({span.channel for span in spans if span.channel is not None}))
-        return Location(
-            path=row.path,
-            channels=channels,
-            first_frame=min(span.start for span in spans),
-            last_frame=max(span.start + span.frames for span in spans) - 1,
-            sample_rate=row.sample_rate,
-            chunk=chunk,
-            recording=row,
-        )
-
-    def _stream(self, row: RecordingRow) -> Stream:
-        return Stream.of(row.frames, row.channels, self.encoding)
+        return self._locator.locate(self._at(i))
 
     def codes(self, i: int) -> Codes:
         """The codes of chunk `i` without its padding: 1-D, `0 <= code < 2**bits`, in the order of the stream."""
         location = self.locate(i)
-        real = self._stream(location.recording).real_codes(location.chunk, 1)
+        real = stream_of(location.recording, self.encoding).real_codes(location.chunk, 1)
         return unpack(self[i], self.encoding)[:real]
 
     def waveform(self, i: int) -> "npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]":
@@ -287,7 +248,7 @@ class ChunkDataset(Sequence[Chunks]):
             not aligned, a list of 1-D arrays instead, one for each of `locate(i).channels`.
         """
         location = self.locate(i)
-        stream = self._stream(location.recording)
+        stream = stream_of(location.recording, self.encoding)
         samples = dequantize(self.codes(i), bits=self.encoding.bits, quantizer=self.encoding.quantizer)
         scale = np.float32(2.0 ** (1 - 8 * samples.dtype.itemsize))
         wave = samples.astype(np.float32) * scale

@@ -135,7 +135,14 @@ def test_a_mask_of_another_length_is_said_to_be_one(plain: Path) -> None:
 
 def test_out_of_another_shape_dtype_or_layout_is_refused(plain: Path) -> None:
     ds = ChunkDataset(plain)
-    for out in (np.empty((2, 2048), np.uint8), np.empty((1, 2048), np.int64), np.empty((1, 4096), np.uint8)[:, ::2]):
+    read_only = np.empty((1, 2048), np.uint8)
+    read_only.flags.writeable = False
+    for out in (
+        np.empty((2, 2048), np.uint8),
+        np.empty((1, 2048), np.int64),
+        np.empty((1, 4096), np.uint8)[:, ::2],
+        read_only,
+    ):
         with pytest.raises(ValueError, match="C-contiguous"):
             ds.gather([0], out=out)
 
@@ -185,25 +192,6 @@ def test_codes_leave_out_the_padding(wavs: Path, tmp_path: Path) -> None:
         if row.chunks:
             tail = np.asarray(ds[row.first_chunk + row.chunks - 1])[codes[-1].size :]
             assert (tail == 128).all()
-
-
-def test_a_worked_location(tmp_path: Path) -> None:
-    """Stereo, blocks of 3: chunk 0 is L0 L1 L2 R0, chunk 1 is R1 R2 L3 L4, chunk 2 is L5 R3 R4 R5."""
-    (tmp_path / "in").mkdir()
-    left, right = np.arange(6) * 256, np.arange(10, 16) * 256
-    sf.write(tmp_path / "in" / "a.wav", np.stack([left, right], 1).astype(np.int16), 8000, subtype="PCM_16")
-    config = BuildConfig.make(chunk_bytes=4, block=3)
-    run.build(tmp_path / "in", tmp_path / "out", config, workers=1)
-    ds = ChunkDataset(tmp_path / "out")
-    assert [ds[i].tolist() for i in range(3)] == [
-        [128, 129, 130, 138],
-        [139, 140, 131, 132],
-        [133, 141, 142, 143],
-    ]
-    places = [(w.channels, w.first_frame, w.last_frame, w.chunk) for w in map(ds.locate, range(3))]
-    assert places == [((0, 1), 0, 2, 0), ((0, 1), 1, 4, 1), ((0, 1), 3, 5, 2)]
-    waves = ds.waveform(1)
-    assert [np.rint(w * 128).astype(int).tolist() for w in waves] == [[3, 4], [11, 12]]
 
 
 def test_splits_are_disjoint_and_whole(plain: Path) -> None:

@@ -1,0 +1,73 @@
+"""Where a chunk came from: from its number to the recording, its channels and its frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from audiochunk.config import Encoding
+from audiochunk.signal.chunking import Stream
+from audiochunk.storage.manifest import RecordingRow
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a chunk came from.
+
+    Attributes:
+        path: of the recording, relative to the input folder.
+        channels: numbers of those that are in the chunk, in ascending order.
+        first_frame: the first of the recording's frames that any of them has in the chunk, and
+        last_frame: the last.
+        sample_rate: in Hz.
+        chunk: number of the chunk in its stream.
+        recording: the whole row of the recordings table.
+    """
+
+    path: str
+    channels: tuple[int, ...]
+    first_frame: int
+    last_frame: int
+    sample_rate: int
+    chunk: int
+    recording: RecordingRow
+
+
+class Locator:
+    """Finds where the chunks of one split came from.
+
+    Args:
+        rows: of the split, in path order.
+        encoding: of the chunks.
+    """
+
+    def __init__(self, rows: Sequence[RecordingRow], encoding: Encoding) -> None:
+        self._rows, self._encoding = rows, encoding
+        # First chunk of every row; those without chunks come before the next one with some.
+        self._firsts = np.array([row.first_chunk for row in rows], np.int64)
+
+    def locate(self, number: int) -> Location:
+        """Where the chunk of that number in the split came from."""
+        row = self._rows[int(np.searchsorted(self._firsts, number, side="right")) - 1]
+        chunk = number - row.first_chunk
+        spans = list(stream_of(row, self._encoding).spans(chunk, 1, max_frames=max(1, row.frames)))
+        if row.channel is not None:
+            channels: tuple[int, ...] = (row.channel,)
+        elif self._encoding.layout == "mono" or any(span.channel is None for span in spans):
+            channels = tuple(range(row.channels))
+        else:
+            channels = tuple(sorted({span.channel for span in spans if span.channel is not None}))
+        return Location(
+            path=row.path,
+            channels=channels,
+            first_frame=min(span.start for span in spans),
+            last_frame=max(span.start + span.frames for span in spans) - 1,
+            sample_rate=row.sample_rate,
+            chunk=chunk,
+            recording=row,
+        )
+
+
+def stream_of(row: RecordingRow, encoding: Encoding) -> Stream:
+    """The stream that a row of the recordings table is about."""
+    return Stream.of(row.frames, row.channels, encoding)

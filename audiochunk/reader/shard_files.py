@@ -1,0 +1,82 @@
+"""The shard files of one split: opened only as what the manifest says they are."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from audiochunk.config import Encoding
+from audiochunk.errors import DatasetError, reason
+from audiochunk.storage.files import open_plain
+from audiochunk.storage.manifest import ShardEntry
+from audiochunk.storage.shard import ShardSpec
+
+Chunks = npt.NDArray[Any]
+
+# Linux allows a process 65,530 mappings (vm.max_map_count). A chunk that is still held may keep all that were let go.
+MOST_MAPPED = 15_000
+
+
+class ShardFiles:
+    """The files of one split's shards, by number.
+
+    Attributes:
+        folder: of the dataset.
+        entries: what the manifest says of each shard, in order.
+        encoding: of the chunks.
+        dtype: of an element of a chunk.
+        tokens: elements of a chunk.
+    """
+
+    def __init__(self, folder: Path, entries: Sequence[ShardEntry], encoding: Encoding) -> None:
+        self.folder, self.entries, self.encoding = folder, entries, encoding
+        self.dtype = np.dtype("<u2" if encoding.stored_as == "U16" else np.uint8)
+        self.tokens = encoding.tokens_per_chunk
+
+    def path(self, number: int) -> Path:
+        """Of one shard, for messages too."""
+        return self.folder / self.entries[number].name
+
+    def spec(self, number: int) -> ShardSpec:
+        """What the header of one shard says."""
+        entry = self.entries[number]
+        return ShardSpec(entry.split, number, entry.chunks, self.encoding)
+
+    def check_sizes(self, most: int) -> None:
+        """Look at the sizes of the first `most` files.
+
+        Raises:
+            DatasetError: one is missing, or of another size than the manifest says.
+        """
+        folder = str(self.folder)
+        for entry in self.entries[:most]:
+            try:
+                # Not through pathlib: for a thousand shards that would take as long as all else in opening a dataset.
+                size = os.stat(f"{folder}/{entry.name}").st_size
+            except OSError as error:
+                raise DatasetError(self.folder / entry.name, f"cannot be read: {reason(error)}") from error
+            if size != entry.bytes:
+                raise DatasetError(self.folder / entry.name, f"{size} bytes; the manifest says {entry.bytes}")
+
+    @contextmanager
+    def opened(self, number: int) -> Iterator[int]:
+        """The descriptor of one shard's file, which is regular, inside the folder and as long as it must be.
+
+        Raises:
+            DatasetError: it is not, or it could not be read, also while the descriptor was used.
+        """
+        path, expected = self.path(number), self.entries[number].bytes
+        try:
+            if path.is_symlink() and path.resolve().parent != self.folder.resolve():
+                raise DatasetError(path, "is a link out of the dataset's folder")
+            with open_plain(path) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size != expected:
+                    raise DatasetError(path, f"{size} bytes; the manifest says {expected}")
+                yield file.fileno()
+        except OSError as error:
+            raise DatasetError(path, f"cannot be read: {reason(error)}") from error
