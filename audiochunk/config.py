@@ -205,7 +205,7 @@ class Compression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     codec: Literal["zstd"] = "zstd"
     level: int = 3
-    chunks_per_frame: int = 16
+    chunks_per_frame: int = 8
 
     def __post_init__(self) -> None:
         if not 1 <= self.level <= 22:
@@ -221,7 +221,7 @@ class Compression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             ConfigError: another text, a level out of range, or chunks_per_frame without compression.
 
         >>> Compression.parse("zstd:9")
-        Compression(codec='zstd', level=9, chunks_per_frame=16)
+        Compression(codec='zstd', level=9, chunks_per_frame=8)
         """
         if text == "none":
             if chunks_per_frame is not None:

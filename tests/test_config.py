@@ -41,7 +41,7 @@ def test_plain_values_are_these() -> None:
     plain = config.to_dict()
     assert set(plain) == {"encoding", "options", "compression"}
     assert plain["encoding"]["bits"] == 16
-    assert plain["compression"] == {"codec": "zstd", "level": 7, "chunks_per_frame": 16}
+    assert plain["compression"] == {"codec": "zstd", "level": 7, "chunks_per_frame": 8}
     assert BuildConfig.from_dict({}) == BuildConfig()
     assert BuildConfig.from_dict({"encoding": {"bits": 16}}) == BuildConfig(encoding=Encoding(bits=16))
 
@@ -356,8 +356,8 @@ def test_shard_size_is_taken_as_text_and_as_a_number() -> None:
     ("text", "chunks_per_frame", "meant"),
     [
         ("none", None, None),
-        ("zstd", None, Compression(level=3, chunks_per_frame=16)),
-        ("zstd:1", None, Compression(level=1, chunks_per_frame=16)),
+        ("zstd", None, Compression(level=3, chunks_per_frame=8)),
+        ("zstd:1", None, Compression(level=1, chunks_per_frame=8)),
         ("zstd:22", 1, Compression(level=22, chunks_per_frame=1)),
         ("zstd", 65536, Compression(level=3, chunks_per_frame=65536)),
     ],

@@ -23,10 +23,11 @@ from audiochunk.errors import (
 from audiochunk.pipeline import build_folder, output
 from audiochunk.pipeline.executors import Workers, refuse_to_run_in_a_worker, usable_cpus
 from audiochunk.pipeline.failures import Failures
+from audiochunk.pipeline.parts import TaskPart
 from audiochunk.pipeline.plan import Plan, ShardPlan
 from audiochunk.pipeline.prepare import make_plan
 from audiochunk.pipeline.seal import clipped_by_stream, seal
-from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, TaskPart, build_shard
+from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, build_shard
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.manifest import Manifest
 

@@ -15,7 +15,7 @@ from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.packed import Packed
 from audiochunk.signal.audio import EXTENSIONS, AudioInfo, check_regular, open_file, opened, probe_fd
 
-_AT_ONCE = 256  # files that are handed to a worker together
+_AT_ONCE = 512  # files that are handed to a worker together
 
 
 class Scanned(msgspec.Struct, frozen=True, gc=False):

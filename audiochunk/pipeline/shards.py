@@ -1,8 +1,6 @@
 """Build one shard: a pure function of its task, so that it does not matter who runs it, or how often."""
 
 import os
-from collections.abc import Generator
-from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -12,41 +10,13 @@ import xxhash
 from audiochunk.config import Compression, Encoding
 from audiochunk.errors import DatasetError, PassingRecordingError, RecordingError
 from audiochunk.pipeline.packed import Packed
+from audiochunk.pipeline.parts import TaskPart, write_part
 from audiochunk.pipeline.versions import versions
-from audiochunk.signal.audio import AudioInfo, Recording, check_regular, open_file, opened
-from audiochunk.signal.chunking import Span, Stream
-from audiochunk.signal.encode import arrange
-from audiochunk.signal.floats import Mask
-from audiochunk.signal.packing import pack, silence
-from audiochunk.signal.pcm import Octets, PcmBatch, is_direct
-from audiochunk.signal.quantize import quantize
-from audiochunk.signal.wav import WavForm
+from audiochunk.signal.audio import opened
+from audiochunk.signal.encoder import Encoder
+from audiochunk.signal.pcm import Octets
 from audiochunk.storage.files import fsync_soon, temporary, write_whole
 from audiochunk.storage.shard import BUFFER_BYTES, ShardSpec, ShardWriter, digest_file, digest_stored, shard_name
-
-_PADDED_AT_ONCE = 2**16  # codes
-
-
-class TaskPart(msgspec.Struct, frozen=True, gc=False):
-    """A run of chunks of one stream, with all that is needed to read it.
-
-    Attributes:
-        path: of the recording, relative to the input folder.
-        bytes: of its file, and
-        mtime_ns: when that was last written: it must not have changed since.
-        info: what it holds.
-        channel: of the stream under layout "split", else None.
-        first: the first chunk, counted in the stream.
-        chunks: how many.
-    """
-
-    path: bytes
-    bytes: int
-    mtime_ns: int
-    info: AudioInfo
-    channel: int | None
-    first: int
-    chunks: int
 
 
 class ShardTask(Packed, frozen=True):
@@ -197,27 +167,16 @@ def _write(task: ShardTask, file: Path) -> ShardRecord | dict[bytes, RecordingEr
     failed: dict[bytes, RecordingError] = {}
     clipped: list[int] = []
     with ShardWriter(file, spec, task.compression) as writer, opened(task.root) as dir_fd:
-        batch = PcmBatch(task.encoding, writer.room, n_bytes=BUFFER_BYTES)
+        encoder = Encoder(task.encoding, writer.room, n_bytes=BUFFER_BYTES)
         for part in task.parts:
             try:
-                if part.info.form and is_direct(part.info.form, task.encoding, channels=part.info.channels):
-                    _add_part(task, part, batch, part.info.form, dir_fd)
-                    clipped.append(0)
-                    continue
-                batch.flush()
-                beyond = 0
-                with closing(encode_part(task, part, dir_fd=dir_fd)) as pieces:
-                    for data, clipped_here in pieces:
-                        beyond += clipped_here
-                        if not failed:
-                            writer.room(data.size)[:] = data
-                clipped.append(beyond)
+                clipped.append(write_part(part, encoder, root=task.root, dir_fd=dir_fd))
             except RecordingError as error:
                 if not failed:
                     # The rest is only looked at: the shard has to be written anew without it.
-                    batch = PcmBatch(task.encoding, _spare, n_bytes=BUFFER_BYTES)
+                    encoder = Encoder(task.encoding, _spare, n_bytes=BUFFER_BYTES)
                 failed.setdefault(part.path, error)
-        batch.flush()
+        encoder.flush()
         if failed:
             return failed
         written = writer.finish()
@@ -226,80 +185,3 @@ def _write(task: ShardTask, file: Path) -> ShardRecord | dict[bytes, RecordingEr
 
 def _spare(n: int) -> Octets:
     return np.empty(n, np.uint8)
-
-
-def _add_part(task: ShardTask, part: TaskPart, batch: PcmBatch, form: WavForm, dir_fd: int | None) -> None:
-    """Put the chunks of a part into a batch.
-
-    Raises:
-        RecordingError: the recording changed since it was scanned, or cannot be read.
-    """
-    channels = part.info.channels
-    stream = Stream.of(part.info.frames, channels, task.encoding)
-    fd = _open(task, part, dir_fd)
-    try:
-        try:
-            for span in stream.spans(part.first, part.chunks, max_frames=batch.max_frames(form, channels)):
-                batch.add(fd, part.path, form, span, channels=channels, channel=part.channel)
-        except RecordingError:
-            _check_unchanged(fd, part)
-            raise
-        # One look, afterwards, tells of a file that was another one already and of one that changed while it was read.
-        _check_unchanged(fd, part)
-        batch.pad(_padding(stream, part))
-    finally:
-        os.close(fd)
-
-
-def encode_part(
-    task: ShardTask, part: TaskPart, *, dir_fd: int | None = None
-) -> Generator[tuple[Octets, int], None, None]:
-    """The bytes of a part's chunks, piece by piece, each with the number of its samples beyond full scale.
-
-    Raises:
-        RecordingError: the recording changed since it was scanned, or cannot be decoded.
-    """
-    encoding = task.encoding
-    stream = Stream.of(part.info.frames, part.info.channels, encoding)
-    fd = _open(task, part, dir_fd)
-    with Recording(fd, part.info, part.path) as recording:
-        _check_unchanged(fd, part)
-        for span in stream.spans(part.first, part.chunks, max_frames=recording.max_frames):
-            decoded = recording.read(span.start, span.frames)
-            if _count(decoded.invalid, span, part, encoding):
-                raise RecordingError(part.path, "holds NaN or infinite samples")
-            samples = arrange(decoded.samples, span, encoding, channel=part.channel)
-            codes = quantize(samples, bits=encoding.bits, quantizer=encoding.quantizer)
-            yield pack(codes, encoding), _count(decoded.clipped, span, part, encoding)
-        padding = _padding(stream, part)
-        for start in range(0, padding, _PADDED_AT_ONCE):
-            yield silence(min(padding - start, _PADDED_AT_ONCE), encoding), 0
-        _check_unchanged(fd, part)
-
-
-def _open(task: ShardTask, part: TaskPart, dir_fd: int | None) -> int:
-    return open_file(part.path if dir_fd is not None else os.path.join(task.root, part.path), dir_fd=dir_fd)
-
-
-def _padding(stream: Stream, part: TaskPart) -> int:
-    """Codes that complete the last chunk of a part."""
-    return part.chunks * stream.codes_per_chunk - stream.real_codes(part.first, part.chunks)
-
-
-def _check_unchanged(fd: int, part: TaskPart) -> None:
-    now = os.fstat(fd)
-    check_regular(now, part.path)
-    if (now.st_size, now.st_mtime_ns) != (part.bytes, part.mtime_ns):
-        raise PassingRecordingError(
-            part.path,
-            f"changed while the dataset was built: {part.bytes:,} bytes when it was scanned,"
-            f" {now.st_size:,} now; build again",
-        )
-
-
-def _count(mask: Mask | None, span: Span, part: TaskPart, encoding: Encoding) -> int:
-    """How many of the samples that a span puts into the stream are marked."""
-    if mask is None:
-        return 0
-    channel = part.channel if encoding.layout == "split" else span.channel
-    return int(np.count_nonzero(mask if channel is None else mask[:, channel]))

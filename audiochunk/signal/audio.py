@@ -31,7 +31,6 @@ _UTF8, _UTF16 = codecs.getincrementaldecoder("utf-8-sig"), codecs.getincremental
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 READER_ERRORS = (wav.WavError, OSError, RuntimeError)  # soundfile.LibsndfileError is a RuntimeError
-STAGING_BYTES = 2**19  # stays in the cache while it is read into, converted and written out
 
 
 class AudioInfo(msgspec.Struct, frozen=True, gc=False):
@@ -246,12 +245,6 @@ class Recording:
         if self._sndfile is not None:
             self._sndfile.close()
         os.close(self._fd)
-
-    @property
-    def max_frames(self) -> int:
-        """Frames that are best read at once."""
-        form = self._info.form
-        return max(1, STAGING_BYTES // (self._info.channels * (form.width if form else 4)))
 
     def read(self, start: int, frames: int) -> Decoded:
         """The frames from `start` on.

@@ -2,8 +2,6 @@
 
 import errno
 import os
-import secrets
-import socket
 import stat
 import threading
 from collections.abc import Iterable, Iterator
@@ -18,8 +16,8 @@ TEMPORARY_SUFFIX = ".tmp"
 
 def temporary(path: Path) -> Path:
     """A name beside `path` that no other process, here or on another host, makes."""
-    host = socket.gethostname().partition(".")[0]
-    return path.with_name(f"{path.name}.{host}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    host = os.uname().nodename.partition(".")[0]
+    return path.with_name(f"{path.name}.{host}.{os.getpid()}.{os.urandom(4).hex()}{TEMPORARY_SUFFIX}")
 
 
 def write_whole(path: Path, data: bytes | Iterable[bytes], *, fsync: bool) -> None:

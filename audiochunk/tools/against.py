@@ -13,9 +13,9 @@ import numpy as np
 import xxhash
 
 from audiochunk.errors import RecordingError, printable
+from audiochunk.pipeline.parts import TaskPart, encode_part
 from audiochunk.pipeline.plan import stream_of
 from audiochunk.pipeline.scan import Found, Globs, Scanned, probe_found, walk
-from audiochunk.pipeline.shards import ShardTask, TaskPart, encode_part
 from audiochunk.signal.audio import AudioInfo
 from audiochunk.signal.pcm import Octets
 from audiochunk.storage.manifest import RECORDINGS, Manifest, RecordingRow
@@ -157,8 +157,7 @@ class _Comparison:
         """The chunks of a stream as a build would make them."""
         n_chunks = stream_of(info, self._manifest.config).n_chunks
         part = TaskPart(scanned.path, scanned.bytes, scanned.mtime_ns, info, channel, 0, n_chunks)
-        task = ShardTask(self._root, b"", row.split, 0, self._encoding, self._manifest.compression, (part,))
-        return encode_part(task, part)
+        return encode_part(part, self._encoding, root=self._root)
 
     def _stream(self, row: RecordingRow, scanned: Scanned, info: AudioInfo) -> Iterator[Finding]:
         path, width = printable(scanned.path), self._encoding.bytes_per_code

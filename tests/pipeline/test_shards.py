@@ -20,11 +20,13 @@ from hypothesis import strategies as st
 from audiochunk.config import BuildConfig
 from audiochunk.errors import MachineError
 from audiochunk.pipeline import shards
+from audiochunk.pipeline.parts import TaskPart, encode_part
 from audiochunk.pipeline.plan import Plan, plan
 from audiochunk.pipeline.scan import Globs, scan
-from audiochunk.pipeline.shards import ShardResult, ShardTask, TaskPart, build_shard, find_shard, record_path
-from audiochunk.signal import audio, pcm
+from audiochunk.pipeline.shards import ShardResult, ShardTask, build_shard, find_shard, record_path
+from audiochunk.signal import encoder
 from audiochunk.signal.encode import encode
+from audiochunk.storage import shard
 from audiochunk.storage.shard import DATA_OFFSET, ShardSpec, ShardWriter, digest_file
 
 Signal = npt.NDArray[Any]
@@ -199,7 +201,7 @@ def test_floats_become_samples_and_clipped_ones_in_chunks_are_counted(
     assert sum(sum(result.record.clipped) for result in results) == wanted > 0
 
 
-@pytest.mark.parametrize("staging_bytes", [1, 50, 400])
+@pytest.mark.parametrize("buffer_bytes", [12, 50, 400])
 @pytest.mark.parametrize("layout", ["blocks", "mono", "split"])
 @given(
     sizes=st.lists(st.tuples(st.integers(0, 90), st.integers(1, 3)), min_size=1, max_size=4),
@@ -209,7 +211,7 @@ def test_floats_become_samples_and_clipped_ones_in_chunks_are_counted(
 )
 @settings(deadline=None, max_examples=12)
 def test_it_does_not_matter_how_much_is_read_at_once(
-    staging_bytes: int,
+    buffer_bytes: int,
     layout: str,
     sizes: list[tuple[int, int]],
     chunk_bytes: int,
@@ -221,7 +223,8 @@ def test_it_does_not_matter_how_much_is_read_at_once(
         options["block"] = block
     signals = [noise(frames, channels, seed=n) for n, (frames, channels) in enumerate(sizes)]
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(audio, "STAGING_BYTES", staging_bytes)
+        patched.setattr(shards, "BUFFER_BYTES", buffer_bytes)
+        patched.setattr(shard, "BUFFER_BYTES", buffer_bytes)
         project = Project.make(Path(folder))
         for n, signal in enumerate(signals):
             project.write(f"{n}.wav", signal)
@@ -231,6 +234,28 @@ def test_it_does_not_matter_how_much_is_read_at_once(
             check_shards(tasks, chunks)
         else:
             assert chunks == b""
+
+
+@pytest.mark.parametrize(
+    ("bits", "quantizer"), [(8, "linear"), (12, "linear"), (16, "linear"), (24, "linear"), (8, "mulaw"), (16, "mulaw")]
+)
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE", "ALAW", "PCM_U8", "PCM_24"])
+def test_a_shard_is_what_the_plain_way_gives(
+    project: Project, monkeypatch: pytest.MonkeyPatch, bits: int, subtype: str, quantizer: str
+) -> None:
+    for n, (frames, channels) in enumerate([(300, 1), (70, 2), (301, 3), (1, 1), (64, 2), (65, 2)]):
+        project.write(f"{n}.wav", floats(frames, channels), subtype=subtype)
+    project.write("7.flac", noise(200, 2))
+    # A code can take more bytes than a sample of the source: both must fit.
+    monkeypatch.setattr(shards, "BUFFER_BYTES", 100)
+    monkeypatch.setattr(shard, "BUFFER_BYTES", 100)
+    for options in ({}, {"tail": "pad"}, {"layout": "split"}, {"layout": "mono"}, {"block": 5}):
+        task = project.task(bits=bits, quantizer=quantizer, chunk_bytes=48, **options)
+        build_shard(task)
+        plain = b"".join(
+            piece.tobytes() for part in task.parts for piece, _ in encode_part(part, task.encoding, root=task.root)
+        )
+        assert content(task)[DATA_OFFSET:] == plain
 
 
 def test_padding_is_the_code_of_silence(project: Project) -> None:
@@ -473,13 +498,13 @@ def test_a_recording_that_changes_while_it_is_read_is_left_out(
     path = project.write("a.wav", noise(200, 2))
     project.write("b.wav", noise(200, 2, seed=1))
     task = project.task()
-    read_into = pcm.read_into
+    read_into = encoder.read_into
 
     def and_touch(*arguments: Any, **options: Any) -> Any:
         touch(path)
         return read_into(*arguments, **options)
 
-    monkeypatch.setattr(pcm, "read_into", and_touch)
+    monkeypatch.setattr(encoder, "read_into", and_touch)
     assert [failed for failed, _ in build_shard(task).failed] == [b"a.wav"]
 
 

@@ -558,17 +558,6 @@ def test_a_file_that_shrank_since_it_was_probed_is_an_error(ramp: Path) -> None:
     assert caught.value.args == (b"ramp", "the file ends in frame 50")
 
 
-@pytest.mark.parametrize(("channels", "bits"), [(1, 8), (2, 16), (8, 24), (65_535, 8)])
-def test_frames_read_at_once_fit_the_staging_buffer(tmp_path: Path, channels: int, bits: int) -> None:
-    path = tmp_path / "a.wav"
-    path.write_bytes(wave(fmt(channels=channels, bits=bits, align=channels * bits // 8), data(bytes(100))))
-    with Recording(open_regular(path), probe(path), b"") as recording:
-        n = recording.max_frames
-        assert n >= 1
-        assert n * channels * bits // 8 <= 2**19
-        assert (n + 1) * channels * bits // 8 > 2**19
-
-
 # -- floats
 
 

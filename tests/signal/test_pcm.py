@@ -15,7 +15,8 @@ from audiochunk.config import Encoding
 from audiochunk.errors import PassingRecordingError, RecordingError
 from audiochunk.signal.chunking import Stream
 from audiochunk.signal.encode import encode
-from audiochunk.signal.pcm import PcmBatch, encode_pcm, is_direct
+from audiochunk.signal.encoder import Encoder
+from audiochunk.signal.pcm import encode_pcm, is_direct
 from audiochunk.signal.wav import WavForm, to_samples
 
 Octets = npt.NDArray[np.uint8]
@@ -57,7 +58,7 @@ class Collected:
 def encode_directly(recordings: list[Pcm], encoding: Encoding, *, n_bytes: int) -> tuple[bytes, list[int]]:
     """All chunks of recordings, one after the other, as a build of one shard makes them."""
     collected = Collected()
-    batch = PcmBatch(encoding, collected.room, n_bytes=n_bytes)
+    batch = Encoder(encoding, collected.room, n_bytes=n_bytes)
     for octets, form in recordings:
         frames, channels, _ = octets.shape
         assert is_direct(form, encoding, channels=channels)
@@ -170,7 +171,7 @@ def short() -> Iterator[int]:
 
 def test_a_file_that_ends_before_is_a_failure_of_the_recording(short: int) -> None:
     encoding = Encoding(chunk_bytes=8)
-    batch = PcmBatch(encoding, Collected().room, n_bytes=1000)
+    batch = Encoder(encoding, Collected().room, n_bytes=1000)
     (span,) = Stream.of(16, 1, encoding).spans(0, 2, max_frames=100)
     with pytest.raises(RecordingError, match="the file ends in frame 15"):
         batch.add(short, b"it", WavForm("int", 2, False, 44), span, channels=1, channel=None)
@@ -178,7 +179,7 @@ def test_a_file_that_ends_before_is_a_failure_of_the_recording(short: int) -> No
 
 def test_a_file_that_cannot_be_read_is_a_passing_failure(tmp_path: os.PathLike[str]) -> None:
     encoding = Encoding(chunk_bytes=8)
-    batch = PcmBatch(encoding, Collected().room, n_bytes=1000)
+    batch = Encoder(encoding, Collected().room, n_bytes=1000)
     (span,) = Stream.of(16, 1, encoding).spans(0, 2, max_frames=100)
     fd = os.open(tmp_path, os.O_RDONLY)
     try:

@@ -121,7 +121,7 @@ def test_a_manifest_is_this_text() -> None:
     data = EXAMPLE.encode()
     assert data == canonical(json.loads(data))
     assert data.startswith(
-        b'{\n  "compression": {\n    "chunks_per_frame": 16,\n    "codec": "zstd",\n    "level": 9\n  },\n'
+        b'{\n  "compression": {\n    "chunks_per_frame": 8,\n    "codec": "zstd",\n    "level": 9\n  },\n'
         b'  "dataset_id": "d759cbe052d10aea050d0cc0da5eb1e8",\n'
     )
     assert data.endswith(b'      "recordings": 1,\n      "seconds": 0\n    }\n  }\n}\n')

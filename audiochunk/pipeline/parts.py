@@ -1,0 +1,153 @@
+"""The chunks that one recording has in one shard: read or decoded, and encoded."""
+
+import os
+from collections.abc import Generator
+from contextlib import closing
+
+import msgspec
+import numpy as np
+
+from audiochunk.config import Encoding
+from audiochunk.errors import PassingRecordingError, RecordingError
+from audiochunk.signal.audio import AudioInfo, Recording, check_regular, open_file
+from audiochunk.signal.chunking import Span, Stream
+from audiochunk.signal.encode import arrange
+from audiochunk.signal.encoder import Encoder
+from audiochunk.signal.floats import Decoded, Mask
+from audiochunk.signal.packing import pack, silence
+from audiochunk.signal.pcm import Octets, is_direct
+from audiochunk.signal.quantize import quantize
+
+_DECODED_AT_ONCE = 2**16  # frames
+_PADDED_AT_ONCE = 2**16  # codes
+
+
+class TaskPart(msgspec.Struct, frozen=True, gc=False):
+    """A run of chunks of one stream, with all that is needed to read it.
+
+    Attributes:
+        path: of the recording, relative to the input folder.
+        bytes: of its file, and
+        mtime_ns: when that was last written: it must not have changed since.
+        info: what it holds.
+        channel: of the stream under layout "split", else None.
+        first: the first chunk, counted in the stream.
+        chunks: how many.
+    """
+
+    path: bytes
+    bytes: int
+    mtime_ns: int
+    info: AudioInfo
+    channel: int | None
+    first: int
+    chunks: int
+
+    def stream(self, encoding: Encoding) -> Stream:
+        """The shape of the stream that the chunks are of."""
+        return Stream.of(self.info.frames, self.info.channels, encoding)
+
+
+def write_part(part: TaskPart, encoder: Encoder, *, root: bytes, dir_fd: int | None) -> int:
+    """Give an encoder the chunks of a part.
+
+    Args:
+        part: the chunks.
+        encoder: it may hold the end of them back until more come.
+        root: the input folder.
+        dir_fd: the input folder, open: looking a name up from there is quicker.
+
+    Returns:
+        How many samples lay beyond full scale.
+
+    Raises:
+        RecordingError: the recording changed since it was scanned, or cannot be decoded.
+    """
+    form, channels = part.info.form, part.info.channels
+    stream = part.stream(encoder.encoding)
+    clipped = 0
+    fd = _open(part, root, dir_fd)
+    try:
+        if form is not None and is_direct(form, encoder.encoding, channels=channels):
+            max_frames = encoder.max_frames(form, channels)
+            for span in stream.spans(part.first, part.chunks, max_frames=max_frames):
+                encoder.add(fd, part.path, form, span, channels=channels, channel=part.channel)
+        else:
+            max_frames = encoder.max_frames(None, channels)
+            with closing(_decode(fd, part, stream, max_frames)) as spans:
+                for span, decoded in spans:
+                    clipped += _count(decoded.clipped, span, part)
+                    encoder.add_samples(decoded.samples, span, channel=part.channel)
+    except RecordingError:
+        _check_unchanged(fd, part)
+        raise
+    else:
+        # One look, afterwards, tells of a file that was another one already and of one that changed while it was read.
+        _check_unchanged(fd, part)
+    finally:
+        os.close(fd)
+    encoder.pad(_padding(stream, part))
+    return clipped
+
+
+def encode_part(part: TaskPart, encoding: Encoding, *, root: bytes) -> Generator[tuple[Octets, int], None, None]:
+    """The bytes of a part's chunks, piece by piece, each with the number of its samples beyond full scale.
+
+    Every step is taken the plain way, so that what `write_part` makes can be compared with it.
+
+    Raises:
+        RecordingError: the recording changed since it was scanned, or cannot be decoded.
+    """
+    stream = part.stream(encoding)
+    fd = _open(part, root, None)
+    try:
+        with closing(_decode(fd, part, stream, _DECODED_AT_ONCE)) as spans:
+            for span, decoded in spans:
+                samples = arrange(decoded.samples, span, encoding, channel=part.channel)
+                codes = quantize(samples, bits=encoding.bits, quantizer=encoding.quantizer)
+                yield pack(codes, encoding), _count(decoded.clipped, span, part)
+        padding = _padding(stream, part)
+        for start in range(0, padding, _PADDED_AT_ONCE):
+            yield silence(min(padding - start, _PADDED_AT_ONCE), encoding), 0
+        _check_unchanged(fd, part)
+    finally:
+        os.close(fd)
+
+
+def _open(part: TaskPart, root: bytes, dir_fd: int | None) -> int:
+    return open_file(part.path if dir_fd is not None else os.path.join(root, part.path), dir_fd=dir_fd)
+
+
+def _decode(fd: int, part: TaskPart, stream: Stream, max_frames: int) -> Generator[tuple[Span, Decoded], None, None]:
+    """The spans of a part in turn, each with its samples."""
+    _check_unchanged(fd, part)
+    with Recording(os.dup(fd), part.info, part.path) as recording:
+        for span in stream.spans(part.first, part.chunks, max_frames=max_frames):
+            decoded = recording.read(span.start, span.frames)
+            if _count(decoded.invalid, span, part):
+                raise RecordingError(part.path, "holds NaN or infinite samples")
+            yield span, decoded
+
+
+def _padding(stream: Stream, part: TaskPart) -> int:
+    """Codes that complete the last chunk of a part."""
+    return part.chunks * stream.codes_per_chunk - stream.real_codes(part.first, part.chunks)
+
+
+def _check_unchanged(fd: int, part: TaskPart) -> None:
+    now = os.fstat(fd)
+    check_regular(now, part.path)
+    if (now.st_size, now.st_mtime_ns) != (part.bytes, part.mtime_ns):
+        raise PassingRecordingError(
+            part.path,
+            f"changed while the dataset was built: {part.bytes:,} bytes when it was scanned,"
+            f" {now.st_size:,} now; build again",
+        )
+
+
+def _count(mask: Mask | None, span: Span, part: TaskPart) -> int:
+    """How many of the samples that a span puts into the stream are marked."""
+    if mask is None:
+        return 0
+    channel = part.channel if span.channel is None else span.channel
+    return int(np.count_nonzero(mask if channel is None else mask[:, channel]))
