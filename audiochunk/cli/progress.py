@@ -34,6 +34,7 @@ class Progress(Watcher):
         self._bar: tqdm[Any] | None = None
         self._chunk_bytes = 0
         self._finished: set[tuple[str, int]] = set()
+        self._encoding = encoding
         self.tally = Tally(encoding)
 
     def __enter__(self) -> "Progress":
@@ -65,6 +66,10 @@ class Progress(Watcher):
         if self._bar is not None and key not in self._finished:
             self._bar.update(result.record.chunks * self._chunk_bytes)
         self._finished.add(key)
+
+    def sealing_begins(self) -> None:
+        """Count from 0."""
+        self.tally = Tally(self._encoding)
 
     def sealing(self, row: RecordingRow) -> None:
         """Count a row of the recordings table."""

@@ -93,6 +93,7 @@ class Workers:
         *,
         at_most: int | None = None,
         name: Callable[[Task], str] = str,
+        meanwhile: Callable[[], bool] | None = None,
     ) -> Generator[Result, None, None]:
         """Results as they come, in no particular order, with at most two tasks a worker handed out at any time.
 
@@ -104,6 +105,7 @@ class Workers:
             tasks: its arguments, taken as they are needed.
             at_most: how many tasks there are, where that is known: no more processes than that are begun.
             name: what to call a task in the message about a worker that died of it twice.
+            meanwhile: a short piece of work for this process while it waits, and whether there is more of it.
 
         Raises:
             MachineError: a worker died of the same task twice, or the executor broke.
@@ -112,7 +114,7 @@ class Workers:
         n = self.n if at_most is None else min(self.n, at_most)
         executor = SerialExecutor() if self._executor is None and self._pool is None and n <= 1 else self._executor
         if executor is not None:
-            suspects: list[Task] = yield from _run(executor, fn, left, in_flight=2 * self.n)
+            suspects: list[Task] = yield from _run(executor, fn, left, in_flight=2 * self.n, meanwhile=meanwhile)
             if suspects:
                 raise MachineError(f"the executor broke while it was at {name(suspects[0])}; the same command goes on")
             return
@@ -121,7 +123,7 @@ class Workers:
         try:
             while True:
                 self._pool = self._pool or start_pool(n)
-                suspects = yield from _run(self._pool, fn, left, in_flight=2 * self.n)
+                suspects = yield from _run(self._pool, fn, left, in_flight=2 * self.n, meanwhile=meanwhile)
                 if not suspects:
                     return
                 self._pool.shutdown(cancel_futures=True)
@@ -160,7 +162,12 @@ def run_tasks(
 
 
 def _run(
-    executor: Executor, fn: Callable[[Task], Result], tasks: Iterator[Task], *, in_flight: int
+    executor: Executor,
+    fn: Callable[[Task], Result],
+    tasks: Iterator[Task],
+    *,
+    in_flight: int,
+    meanwhile: Callable[[], bool] | None,
 ) -> Generator[Result, None, list[Task]]:
     """Yield results until there are no more tasks, or the executor broke; return the tasks that it broke with."""
     running: dict[Future[Result], Task] = {}
@@ -177,7 +184,9 @@ def _run(
                     suspects.append(task)
                     break
             while running and not done and not came:
-                done, _ = wait(running, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+                done, _ = wait(running, timeout=0 if meanwhile else _LOOK_S, return_when=FIRST_COMPLETED)
+                if not done and meanwhile and not meanwhile():
+                    meanwhile = None
         if not running:
             break
         for future in done:

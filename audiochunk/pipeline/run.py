@@ -3,7 +3,7 @@
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -28,8 +28,9 @@ from audiochunk.pipeline.plan import Plan, ShardPlan
 from audiochunk.pipeline.prepare import make_plan
 from audiochunk.pipeline.seal import clipped_by_stream, seal
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, build_shard
+from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher
-from audiochunk.storage.manifest import Manifest
+from audiochunk.storage.manifest import RECORDINGS, Manifest
 
 _GO_ON = "; the same command goes on from the finished shards"
 _ADVICE = {
@@ -149,9 +150,10 @@ def _build(
         if planned.config.options.on_error == "skip":
             failures.recall()
         run = _Run(root, os.fsencode(work), planned, failures)
-        run.shards(workers, watcher, fsync=fsync)
-        run.refuse_nothing()
-        manifest = seal(planned, run.records, failures.reasons, folder=folder, fsync=fsync, watcher=watcher)
+        with Table(planned, work / RECORDINGS, failures.reasons, watcher) as table:
+            run.shards(workers, watcher, fsync=fsync, meanwhile=table.write_some)
+            run.refuse_nothing()
+            manifest = seal(planned, run.records, failures.reasons, folder=folder, table=table, fsync=fsync)
     clipped = clipped_by_stream(planned, run.records, failures.reasons)
     return Built(manifest, planned, failures.reasons, clipped, run.reused, run.rebuilt)
 
@@ -189,13 +191,15 @@ class _Run:
         self.records: dict[tuple[str, int], ShardRecord] = {}
         self.reused = self.rebuilt = 0
 
-    def shards(self, workers: Workers, watcher: Watcher, *, fsync: bool) -> None:
+    def shards(self, workers: Workers, watcher: Watcher, *, fsync: bool, meanwhile: Callable[[], bool]) -> None:
         """Build shards, and build those again that hold part of a recording which failed elsewhere."""
         waiting = list(self._plan.shards)
         while waiting:
             tasks = (self._task(shard) for shard in waiting)
             failed: set[bytes] = set()
-            running = workers.run(partial(build_shard, fsync=fsync), tasks, at_most=len(waiting), name=_describe)
+            running = workers.run(
+                partial(build_shard, fsync=fsync), tasks, at_most=len(waiting), name=_describe, meanwhile=meanwhile
+            )
             # Closed also where an exception keeps this frame, so that no worker outlives it.
             with closing(running) as results:
                 for result in results:

@@ -1,26 +1,22 @@
 """The last step of a build: make everything durable, then write the manifest, whose presence makes the dataset."""
 
 import os
-from collections.abc import Iterator, Mapping
-from fractions import Fraction
+from collections.abc import Mapping
 from pathlib import Path
 
 from audiochunk.pipeline import build_folder
 from audiochunk.pipeline.output import is_sealed
-from audiochunk.pipeline.plan import Plan, rows
+from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.shards import ShardRecord
-from audiochunk.pipeline.watcher import Watcher
+from audiochunk.pipeline.table import Table
 from audiochunk.storage.files import fsync_path, write_whole
 from audiochunk.storage.manifest import (
     BUILD_FOLDER,
     MANIFEST,
     RECORDINGS,
     Manifest,
-    RecordingRow,
     ShardEntry,
-    SplitTotals,
     dataset_id,
-    write_rows,
 )
 from audiochunk.storage.shard import is_shard_file, shard_name
 
@@ -31,8 +27,8 @@ def seal(
     failed: Mapping[bytes, str],
     *,
     folder: Path,
+    table: Table,
     fsync: bool,
-    watcher: Watcher,
 ) -> Manifest:
     """Turn the finished shards of a build into a dataset.
 
@@ -43,8 +39,8 @@ def seal(
         records: of every shard, by (split, index).
         failed: reasons, by path, of recordings left out while decoding.
         folder: the output folder; the shards lie in its build folder, or already in place.
+        table: of the recordings, in the build folder; it may not be finished.
         fsync: whether the result must survive a loss of power.
-        watcher: told of the rows of the recordings table.
 
     Raises:
         OSError: a step failed.
@@ -60,18 +56,7 @@ def seal(
         )
         for shard in plan.shards
     )
-    totals = {name: _Totals() for name in plan.names}
-    skipped = 0
-
-    def counted() -> Iterator[RecordingRow]:
-        nonlocal skipped
-        for row in rows(plan, failed=failed, clipped=clipped_by_stream(plan, records, failed)):
-            totals[row.split].add(row)
-            skipped += row.error is not None
-            watcher.sealing(row)
-            yield row
-
-    recordings = write_rows(build / RECORDINGS, counted())
+    recordings = table.finish(failed, clipped_by_stream(plan, records, failed))
     names = [*(shard.name for shard in shards), RECORDINGS]
     # What an interrupted seal has moved into place already may not have been made durable by it.
     moving = {name for name in names if (build / name).exists()}
@@ -87,10 +72,10 @@ def seal(
         encoding=plan.config.encoding,
         options=plan.config.options,
         compression=plan.config.compression,
-        splits={name: of.split_totals() for name, of in totals.items()},
+        splits=table.splits,
         shards=shards,
         recordings=recordings,
-        skipped=skipped,
+        skipped=table.skipped,
         dataset_id=dataset_id(plan.config.encoding, (shard.digest for shard in shards)),
     )
     write_whole(folder / MANIFEST, manifest.encode(), fsync=fsync)
@@ -112,30 +97,6 @@ def clipped_by_stream(
                 key = part.recording, part.channel
                 sums[key] = sums.get(key, 0) + clipped
     return sums
-
-
-class _Totals:
-    """What a split holds, row by row. A recording counts once, however many rows its channels have."""
-
-    def __init__(self) -> None:
-        self._chunks = self._recordings = 0
-        self._frames_by_rate: dict[int, int] = {}
-
-    def add(self, row: RecordingRow) -> None:
-        if row.error is not None:
-            return
-        self._chunks += row.chunks
-        if not row.channel:
-            self._recordings += 1
-            self._frames_by_rate[row.sample_rate] = self._frames_by_rate.get(row.sample_rate, 0) + row.frames
-
-    def split_totals(self) -> SplitTotals:
-        return SplitTotals(
-            chunks=self._chunks,
-            recordings=self._recordings,
-            frames=sum(self._frames_by_rate.values()),
-            seconds=int(sum(Fraction(frames, rate) for rate, frames in self._frames_by_rate.items())),
-        )
 
 
 def _remove_stale(folder: Path, names: set[str]) -> None:

@@ -24,6 +24,9 @@ class Watcher:
     def finished(self, result: "ShardResult") -> None:
         """A shard is there."""
 
+    def sealing_begins(self) -> None:
+        """The recordings table is begun, perhaps not for the first time: what `sealing` told before is void."""
+
     def sealing(self, row: "RecordingRow") -> None:
         """A row of the recordings table is written; this is not called where the dataset was there already."""
 

@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -20,8 +20,8 @@ def temporary(path: Path) -> Path:
     return path.with_name(f"{path.name}.{host}.{os.getpid()}.{os.urandom(4).hex()}{TEMPORARY_SUFFIX}")
 
 
-def write_whole(path: Path, data: bytes | Iterable[bytes], *, fsync: bool) -> None:
-    """Make `path` hold `data`, in one piece or several; whoever looks sees all of it or what was there before.
+def write_whole(path: Path, data: bytes, *, fsync: bool) -> None:
+    """Make `path` hold `data`; whoever looks sees all of it or what was there before.
 
     Raises:
         OSError: it could not be written; then nothing of it is left.
@@ -29,7 +29,7 @@ def write_whole(path: Path, data: bytes | Iterable[bytes], *, fsync: bool) -> No
     scratch = temporary(path)
     try:
         with scratch.open("xb") as file:
-            file.writelines([data] if isinstance(data, bytes) else data)
+            file.write(data)
             if fsync:
                 file.flush()
                 os.fsync(file.fileno())

@@ -12,7 +12,7 @@ import xxhash
 
 from audiochunk.config import BuildConfig, Compression, Encoding, Options
 from audiochunk.errors import DatasetError, NoDatasetError, reason
-from audiochunk.storage.files import open_plain, write_whole
+from audiochunk.storage.files import open_plain, temporary
 from audiochunk.storage.shard import DATA_OFFSET, FORMAT_VERSION, SPLIT_NAME, shard_name
 
 MANIFEST = "manifest.json"
@@ -256,24 +256,40 @@ def path_fields(path: bytes) -> dict[str, Any]:
         return {"path": path.decode(errors="replace"), "path_hex": path.hex()}
 
 
-def write_rows(path: Path, rows: Iterable[RecordingRow]) -> RecordingsEntry:
-    """Make `path` a recordings table of rows, given in path order; it is whole or not there.
+class RowsWriter:
+    """Writes a recordings table row by row, in path order; it is in its place when it is finished.
+
+    Args:
+        path: of the table.
 
     Raises:
-        OSError: it could not be written.
+        OSError: it could not be made.
     """
-    digest, n_rows = xxhash.xxh3_128(), 0
 
-    def lines() -> Iterator[_Bytes]:
-        nonlocal n_rows
-        for row in rows:
-            line = row.encode()
-            digest.update(line)
-            n_rows += 1
-            yield line
+    def __init__(self, path: Path) -> None:
+        self._path, self._scratch = path, temporary(path)
+        self._file = self._scratch.open("xb")
+        self._digest, self._rows = xxhash.xxh3_128(), 0
 
-    write_whole(path, lines(), fsync=False)
-    return RecordingsEntry(name=path.name, rows=n_rows, digest=digest.hexdigest())
+    def write(self, row: RecordingRow) -> None:
+        """Append a row."""
+        line = row.encode()
+        self._file.write(line)
+        self._digest.update(line)
+        self._rows += 1
+
+    def finish(self) -> RecordingsEntry:
+        """Put the table into its place."""
+        self._file.close()
+        self._scratch.replace(self._path)
+        return RecordingsEntry(name=self._path.name, rows=self._rows, digest=self._digest.hexdigest())
+
+    def close(self) -> None:
+        """Remove what is not finished."""
+        try:
+            self._file.close()
+        finally:
+            self._scratch.unlink(missing_ok=True)
 
 
 def read_rows(folder: Path, entry: RecordingsEntry) -> Iterator[RecordingRow]:
