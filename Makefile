@@ -6,9 +6,13 @@ WAVS ?= wavs
 OUT ?= shards
 SECONDS ?= 60
 OPTIONS ?= --bits 8 --split train=0.9,val=0.1
+SHARE ?= 0.1
+ROUNDS ?= 5
+PEERS ?= $(VENV)/bin/python
+RESULTS ?= benchmarks/results
 
 .DEFAULT_GOAL := help
-.PHONY: help dataset test lint fuzz clean
+.PHONY: help dataset test lint fuzz bench clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +37,12 @@ fuzz: $(VENV)/.installed-fuzz ## Fuzz every parser for SECONDS=60 each
 		$(VENV)/bin/python tests/fuzz/run.py $$target $(SECONDS) || exit 1; \
 	done
 
+bench: $(VENV)/.installed-bench ## Time builds and reads of SHARE=0.1 of the corpora, ROUNDS=5; PEERS=python that has benchmarks/peers.txt
+	for script in startup build read scaling; do \
+		$(VENV)/bin/python benchmarks/$$script.py --share $(SHARE) --rounds $(ROUNDS) --peers-python "$(PEERS)" --out "$(RESULTS)" || exit 1; \
+	done
+	$(VENV)/bin/python benchmarks/plots.py "$(RESULTS)"
+
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
@@ -44,6 +54,10 @@ $(VENV)/.installed: pyproject.toml setup.cfg
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	touch $@
 
 $(VENV)/.installed-fuzz: $(VENV)/.installed-dev

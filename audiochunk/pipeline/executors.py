@@ -116,7 +116,7 @@ class Workers:
         if executor is not None:
             suspects: list[Task] = yield from _run(executor, fn, left, in_flight=2 * self.n, meanwhile=meanwhile)
             if suspects:
-                raise MachineError(f"the executor broke while it was at {name(suspects[0])}; the same command goes on")
+                raise MachineError(f"the executor broke while it was at {name(suspects[0])}")
             return
         from audiochunk.pipeline.pool import start_pool  # a small build has no need of it
 
@@ -142,10 +142,7 @@ def _alone(fn: Callable[[Task], Result], task: Task, name: Callable[[Task], str]
         try:
             return alone.submit(fn, task).result()
         except _BROKEN as error:
-            raise MachineError(
-                f"a worker process died twice, for want of memory perhaps, at {name(task)};"
-                " the same command goes on from the finished shards"
-            ) from error
+            raise MachineError(f"a worker process died twice, for want of memory perhaps, at {name(task)}") from error
 
 
 def run_tasks(
@@ -177,7 +174,9 @@ def _run(
     while not suspects:
         done: set[Future[Result]] = set()
         with nullcontext(list[int]()) if isinstance(executor, SerialExecutor) else held_back() as came:
-            for task in islice(tasks, in_flight - len(running)):
+            # One by one, because finding the next may take a while.
+            while len(running) < in_flight and not came and (next_one := list(islice(tasks, 1))):
+                (task,) = next_one
                 try:
                     running[executor.submit(fn, task)] = task
                 except _BROKEN:
@@ -187,7 +186,7 @@ def _run(
                 done, _ = wait(running, timeout=0 if meanwhile else _LOOK_S, return_when=FIRST_COMPLETED)
                 if not done and meanwhile and not meanwhile():
                     meanwhile = None
-        if not running:
+        if not running and not came:
             break
         for future in done:
             task = running.pop(future)

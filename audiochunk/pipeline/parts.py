@@ -9,7 +9,7 @@ import numpy as np
 
 from audiochunk.config import Encoding
 from audiochunk.errors import PassingRecordingError, RecordingError
-from audiochunk.signal.audio import AudioInfo, Recording, check_regular, open_file
+from audiochunk.signal.audio import AudioInfo, Recording, check_regular, modified_ns, open_file
 from audiochunk.signal.chunking import Span, Stream
 from audiochunk.signal.encode import arrange
 from audiochunk.signal.encoder import Encoder
@@ -137,7 +137,7 @@ def _padding(stream: Stream, part: TaskPart) -> int:
 def _check_unchanged(fd: int, part: TaskPart) -> None:
     now = os.fstat(fd)
     check_regular(now, part.path)
-    if (now.st_size, now.st_mtime_ns) != (part.bytes, part.mtime_ns):
+    if (now.st_size, modified_ns(now)) != (part.bytes, part.mtime_ns):
         raise PassingRecordingError(
             part.path,
             f"changed while the dataset was built: {part.bytes:,} bytes when it was scanned,"

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from audiochunk.pipeline.interrupts import held_back
+from audiochunk.storage.files import let_go_of_locks
 
 
 @contextmanager
@@ -38,14 +39,20 @@ def start_pool(workers: int) -> ProcessPoolExecutor:
         context.set_forkserver_preload(["audiochunk.pipeline.shards"])
         multiprocessing.resource_tracker.ensure_running()  # now: the server would start it, and it unblocks signals
     # Ctrl-C reaches every process of the terminal; the parent alone decides what it means. The server and all workers
-    # inherit the mask, so that there is no moment at which one could be hit, or do what this process does at SIGTERM.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    # inherit the mask, so that there is no moment at which one could be hit; nor one at which a forked worker would do
+    # what this process does at SIGTERM. (The server is also asked for processes by others, who end them so.)
+    masked = {signal.SIGINT, signal.SIGTERM} if is_fork else {signal.SIGINT}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, masked)
     try:
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
-        with held_back():
-            if not is_fork:
-                multiprocessing.forkserver.ensure_running()
-            pool.submit(int)  # so that the processes begin here
+        try:
+            with held_back():
+                if not is_fork:
+                    multiprocessing.forkserver.ensure_running()
+                pool.submit(int)  # so that the processes begin here
+        except BaseException:
+            stop_pool(pool)  # those that have begun
+            raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return pool
@@ -60,9 +67,11 @@ def _has_one_thread() -> bool:
 
 
 def _begin_worker() -> None:
-    # What a fork inherits is this process's; a worker ends where it is told to.
+    # What a fork inherits is its parent's: how SIGTERM is taken, and the lock of the output folder, which would outlive
+    # a parent that is killed for as long as a worker takes to end.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    let_go_of_locks()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

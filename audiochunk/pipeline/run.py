@@ -198,7 +198,11 @@ class _Run:
             tasks = (self._task(shard) for shard in waiting)
             failed: set[bytes] = set()
             running = workers.run(
-                partial(build_shard, fsync=fsync), tasks, at_most=len(waiting), name=_describe, meanwhile=meanwhile
+                partial(build_shard, fsync=fsync),
+                tasks,
+                at_most=len(waiting),
+                name=_describe_and_advise,
+                meanwhile=meanwhile,
             )
             # Closed also where an exception keeps this frame, so that no worker outlives it.
             with closing(running) as results:
@@ -259,6 +263,10 @@ class _Run:
                     first=part.first,
                     chunks=part.chunks,
                 )
+
+
+def _describe_and_advise(task: ShardTask) -> str:
+    return f"{_describe(task)}{_GO_ON}"
 
 
 def _describe(task: ShardTask) -> str:

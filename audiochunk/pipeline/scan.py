@@ -10,10 +10,10 @@ from itertools import chain, islice
 
 import msgspec
 
-from audiochunk.errors import InputError, RecordingError, raise_if_out_of_files, reason
+from audiochunk.errors import InputError, RecordingError, printable, raise_if_out_of_files, reason
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.packed import Packed
-from audiochunk.signal.audio import EXTENSIONS, AudioInfo, check_regular, open_file, opened, probe_fd
+from audiochunk.signal.audio import EXTENSIONS, AudioInfo, check_regular, modified_ns, open_file, opened, probe_fd
 
 _AT_ONCE = 512  # files that are handed to a worker together
 
@@ -175,7 +175,7 @@ def probe_found(root: bytes, found: Found, *, dir_fd: int | None = None) -> Scan
         try:
             status = os.fstat(fd)
             check_regular(status, found.path)
-            size, mtime_ns = status.st_size, status.st_mtime_ns
+            size, mtime_ns = status.st_size, modified_ns(status)
             return Scanned(found.path, size, mtime_ns, probe_fd(fd, found.path, size=size))
         finally:
             os.close(fd)
@@ -230,12 +230,17 @@ def _scan_in_batches(root: bytes, found: Iterator[Found], workers: Workers) -> I
     batches = (_Batch(number, root, batch) for number, batch in enumerate(_batched(found)))
     held: dict[int, _Probed] = {}
     next_number = 0
-    with closing(workers.run(_probe, batches)) as results:
+    with closing(workers.run(_probe, batches, name=_describe)) as results:
         for probed in results:
             held[probed.number] = probed
             while next_number in held:
                 yield from held.pop(next_number).scanned
                 next_number += 1
+
+
+def _describe(batch: _Batch) -> str:
+    more = f" and {len(batch.found) - 1:,} more" if len(batch.found) > 1 else ""
+    return f"the headers of {printable(batch.found[0].path)}{more}"
 
 
 def _batched(found: Iterator[Found]) -> Iterator[tuple[Found, ...]]:

@@ -15,7 +15,7 @@ from audiochunk.pipeline.versions import versions
 from audiochunk.signal.audio import opened
 from audiochunk.signal.encoder import Encoder
 from audiochunk.signal.pcm import Octets
-from audiochunk.storage.files import fsync_soon, temporary, write_whole
+from audiochunk.storage.files import begin_write_back, temporary, write_whole
 from audiochunk.storage.shard import BUFFER_BYTES, ShardSpec, ShardWriter, digest_file, digest_stored, shard_name
 
 
@@ -120,7 +120,7 @@ def build_shard(task: ShardTask, *, fsync: bool = False) -> ShardResult:
             if isinstance(written, ShardRecord):
                 scratch.replace(folder / task.name)
                 if fsync:
-                    fsync_soon(folder / task.name)
+                    begin_write_back(folder / task.name)
                 write_whole(record_path(folder, task.name), msgspec.json.encode(written), fsync=False)
                 return ShardResult(
                     task.split,

@@ -44,7 +44,11 @@ def map_over(address: int, fd: int, length: int) -> None:
     """
     found = _mmap()(address, length, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, fd, 0)
     if found != address:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        error = ctypes.get_errno()
+        # Some systems have unmapped what was there by then. A hole would be others' to use, and ours to unmap.
+        anonymous = mmap.MAP_PRIVATE | mmap.MAP_ANON | _MAP_FIXED
+        _mmap()(address, length, _PROT_NONE, anonymous, -1, 0)
+        raise OSError(error, os.strerror(error))
 
 
 def map_file(fd: int, length: int) -> memoryview:

@@ -35,7 +35,7 @@ def raw_shards(files: ShardFiles) -> "SideBySide | Apart":
         *places, span = _places(files, page)
         if CAN_PLACE and span <= _MOST_RESERVED:
             try:
-                reserve(span).close()
+                reserve(span + _HUGE_PAGE).close()
             except OSError:  # a limit on addresses (ulimit -v)
                 continue
             return SideBySide(files, places, span)
@@ -116,11 +116,13 @@ class _Stretch:
 
     def __init__(self, files: ShardFiles, span: int) -> None:
         self._files = files
-        reserved = reserve(span)
-        self._address = address_of(reserved)
+        reserved = reserve(span + _HUGE_PAGE)
+        unaligned = address_of(reserved)
+        self._address = -(-unaligned // _HUGE_PAGE) * _HUGE_PAGE
         rows = (span - DATA_OFFSET) // files.encoding.chunk_bytes
         # A plain array: indexing one costs a third of indexing np.memmap.
-        self.rows = np.frombuffer(reserved, files.dtype, rows * files.tokens, DATA_OFFSET).reshape(rows, files.tokens)
+        offset = self._address - unaligned + DATA_OFFSET
+        self.rows = np.frombuffer(reserved, files.dtype, rows * files.tokens, offset).reshape(rows, files.tokens)
         self.mapped = bytearray(len(files.entries))
         self.mapped_array: npt.NDArray[np.bool_] = np.frombuffer(self.mapped, np.bool_, len(self.mapped))
         self.is_whole = False

@@ -69,6 +69,11 @@ def open_file(path: bytes, *, dir_fd: int | None = None) -> int:
         raise PassingRecordingError(path, reason(error)) from error
 
 
+def modified_ns(status: os.stat_result) -> int:
+    """When a file was last written, in ns, as a number of 63 bits: file systems can say more, what stores it cannot."""
+    return status.st_mtime_ns & (2**63 - 1)
+
+
 def check_regular(status: os.stat_result, path: bytes) -> None:
     """Refuse what is not a regular file.
 
@@ -79,7 +84,7 @@ def check_regular(status: os.stat_result, path: bytes) -> None:
         raise RecordingError(path, "not a regular file")
 
 
-def open_regular(path: bytes | str | os.PathLike[str], *, dir_fd: int | None = None) -> int:
+def open_regular(path: bytes | str | os.PathLike[str]) -> int:
     """A file descriptor of a regular file.
 
     Raises:
@@ -87,7 +92,7 @@ def open_regular(path: bytes | str | os.PathLike[str], *, dir_fd: int | None = N
         MachineError: too many files are open.
     """
     name = os.fsencode(path)
-    fd = open_file(name, dir_fd=dir_fd)
+    fd = open_file(name)
     try:
         check_regular(os.fstat(fd), name)
     except BaseException:

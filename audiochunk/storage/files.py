@@ -3,11 +3,11 @@
 import errno
 import os
 import stat
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from audiochunk.errors import MachineError, printable
 
@@ -60,24 +60,33 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
             done += os.write(fd, view[done:])
 
 
-def fsync_soon(path: Path) -> None:
-    """Begin to make a file's bytes durable while this process goes on.
+def begin_write_back(path: Path) -> None:
+    """Have the system begin to write a file's bytes to the disk, where it can be told to (Linux), without waiting.
 
-    Whoever has to know that they are calls `fsync_path`, which then finds little left to do.
+    Whether they have got there, and whether that failed, only `fsync_path` tells, which then finds less left to do. An
+    fsync whose result nobody looks at would not do: a failure is reported once.
     """
-    global _flusher
-    if _flusher is not None:
-        _flusher.join()
-    _flusher = threading.Thread(target=_fsync_if_there, args=(path,))
-    _flusher.start()
+    sync_file_range = _sync_file_range()
+    if sync_file_range is not None:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            sync_file_range(fd, 0, 0, _SYNC_FILE_RANGE_WRITE)  # 0 bytes from 0 on: all
+        finally:
+            os.close(fd)
 
 
-_flusher: threading.Thread | None = None
+_SYNC_FILE_RANGE_WRITE = 2
 
 
-def _fsync_if_there(path: Path) -> None:
-    with suppress(OSError):
-        fsync_path(path)
+@cache
+def _sync_file_range() -> Any:
+    """The C library's function, or None. (posix_fadvise begins to write, too, but drops what is written already.)"""
+    import ctypes
+
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if function is not None:
+        function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    return function
 
 
 def fsync_path(path: Path) -> None:
@@ -112,11 +121,27 @@ def locked(path: Path) -> Iterator[None]:
     lock = FileLock(path, is_singleton=False)
     try:
         lock.acquire(timeout=0)
+        _lock_files.add(path)
         if not path.exists() or not os.path.samestat(path.stat(), os.fstat(witness)):
             raise MachineError(busy)
         yield
     except Timeout as error:
         raise MachineError(busy) from error
     finally:
+        _lock_files.discard(path)
         lock.release()
         os.close(witness)
+
+
+_lock_files: set[Path] = set()
+
+
+def let_go_of_locks() -> None:
+    """In a process that was forked: close its copies of the locks that its parent holds, which goes on holding them."""
+    held = [(status.st_dev, status.st_ino) for status in (os.stat(path) for path in _lock_files if path.exists())]
+    _lock_files.clear()
+    for name in os.listdir("/proc/self/fd") if held else ():
+        with suppress(OSError):  # that of the listing is closed already
+            status = os.fstat(int(name))
+            if (status.st_dev, status.st_ino) in held:
+                os.close(int(name))

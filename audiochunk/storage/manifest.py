@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -286,10 +287,9 @@ class RowsWriter:
 
     def close(self) -> None:
         """Remove what is not finished."""
-        try:
+        with suppress(OSError):  # of bytes that nobody wants any more
             self._file.close()
-        finally:
-            self._scratch.unlink(missing_ok=True)
+        self._scratch.unlink(missing_ok=True)
 
 
 def read_rows(folder: Path, entry: RecordingsEntry) -> Iterator[RecordingRow]:

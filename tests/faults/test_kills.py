@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -153,7 +154,9 @@ def test_a_build_survives_the_death_of_the_fork_server(recordings: Path, tmp_pat
     config = BuildConfig.make(on_error="skip", shard_size="100KiB", compress="zstd:9")
     run.build(recordings, tmp_path / "whole", config, workers=1)
     killer = KillTheForkServer()
-    run.build(recordings, tmp_path / "out", config, workers=3, watcher=killer)
+    with ThreadPoolExecutor(1) as another_thread:  # so that workers are not forked from this process
+        another_thread.submit(int).result()
+        run.build(recordings, tmp_path / "out", config, workers=3, watcher=killer)
     assert killer.killed
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
 

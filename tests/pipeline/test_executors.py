@@ -22,7 +22,7 @@ import pytest
 import audiochunk
 from audiochunk.config import BuildConfig, parse_size
 from audiochunk.errors import ConfigError, MachineError
-from audiochunk.pipeline.executors import SerialExecutor, refuse_to_run_in_a_worker, run_tasks, usable_cpus
+from audiochunk.pipeline.executors import SerialExecutor, Workers, refuse_to_run_in_a_worker, run_tasks, usable_cpus
 from audiochunk.pipeline.pool import process_pool
 from audiochunk.pipeline.run import build
 
@@ -102,7 +102,90 @@ def test_an_exception_in_a_task_comes_through(workers: int) -> None:
         list(run_tasks(parse_size, ["1", "many", "2"], workers=workers))
 
 
+def start(tmp_path: Path, script: str) -> subprocess.Popen[str]:
+    """A new process, in which nothing of multiprocessing is running yet."""
+    file = tmp_path / "script.py"
+    file.write_text(textwrap.dedent(script))
+    environment = {**os.environ, "PYTHONPATH": os.fspath(Path(audiochunk.__file__).parents[1])}
+    return subprocess.Popen(
+        [sys.executable, os.fspath(file)],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 # Workers that die.
+
+
+@METHODS
+def test_the_death_of_a_worker_costs_nothing_however_it_began(tmp_path: Path, threads: int) -> None:
+    script = f"""
+        {ANOTHER_THREAD if threads == 2 else ""}
+        import os
+        from audiochunk.pipeline.executors import run_tasks
+
+        def once(number):
+            marker = f"{{number}}"
+            die = "(open(" + repr(marker) + ", 'x').close(), __import__('os')._exit(1))"
+            return f"{{number}} if __import__('os').path.exists({{marker!r}}) else {{die}}"
+
+        if __name__ == "__main__":
+            tasks = [once(n) if n in (3, 19) else str(n) for n in range(20)]
+            print(sorted(run_tasks(eval, tasks, workers=2)) == list(range(20)), sorted(os.listdir()))
+    """
+    out, err = start(tmp_path, script).communicate(timeout=60)
+    assert out == "True ['19', '3', 'script.py']\n", err
+
+
+def test_a_pool_that_cannot_begin_leaves_no_process(tmp_path: Path) -> None:
+    script = """
+        import os, resource, sys
+        from audiochunk.pipeline.pool import process_pool
+
+        if __name__ == "__main__":
+            here = len(os.listdir("/proc/self/fd")) - 1
+            # The pipes of the pool are there with 10 more, and one process, but not two.
+            for more in range(4, 200):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (here + more, 4096))
+                try:
+                    with process_pool(3) as pool:
+                        print(pool.submit(abs, -1).result())
+                    break
+                except OSError as error:
+                    print(error.strerror)
+    """
+    out, err = start(tmp_path, script).communicate(timeout=60)  # a process that were left would be waited for
+    lines = out.splitlines()
+    assert lines[-1] == "1", err
+    assert set(lines[:-1]) == {"Too many open files"}
+
+
+def test_a_worker_does_not_hold_the_lock_of_its_parent(tmp_path: Path) -> None:
+    script = """
+        import os
+        from pathlib import Path
+        from audiochunk.pipeline.pool import process_pool
+        from audiochunk.storage.files import locked
+
+        FILES = "list(map(__import__('os').path.realpath, __import__('glob').glob('/proc/self/fd/*')))"
+
+        if __name__ == "__main__":
+            with locked(Path("lock")), process_pool(1) as pool:
+                lock = os.path.realpath("lock")
+                print(lock in pool.submit(eval, FILES).result(), lock in eval(FILES))
+                if os.fork() == 0:
+                    try:
+                        with locked(Path("lock")):
+                            os._exit(0)
+                    except Exception as error:
+                        os._exit(7 if "another build" in str(error) else 1)
+                print(os.waitstatus_to_exitcode(os.wait()[1]))
+    """
+    out, err = start(tmp_path, script).communicate(timeout=60)
+    assert out.splitlines() == ["False True", "7"], err
 
 
 def test_a_task_that_a_worker_dies_of_twice_is_named() -> None:
@@ -164,21 +247,6 @@ def test_workers_end_with_the_block_that_failed() -> None:
     with pytest.raises(KeyError):
         fail()
     assert is_gone(pids[0])
-
-
-def start(tmp_path: Path, script: str) -> subprocess.Popen[str]:
-    """A new process, in which nothing of multiprocessing is running yet."""
-    file = tmp_path / "script.py"
-    file.write_text(textwrap.dedent(script))
-    environment = {**os.environ, "PYTHONPATH": os.fspath(Path(audiochunk.__file__).parents[1])}
-    return subprocess.Popen(
-        [sys.executable, os.fspath(file)],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @METHODS
@@ -301,6 +369,25 @@ def test_a_script_with_a_guard_builds(tmp_path: Path, threads: int) -> None:
     _, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
     assert len(list((tmp_path / "out").glob("train-*.safetensors"))) > 2
+
+
+# What is done meanwhile.
+
+
+def test_work_is_done_while_results_are_waited_for_and_no_longer() -> None:
+    left = [True, True, False]
+    with ThreadPoolExecutor(2) as threads, Workers(2, threads) as workers:
+        results = workers.run(time.sleep, [0.1] * 6, meanwhile=lambda: left.pop(0))  # too often is an IndexError
+        assert list(results) == [None] * 6
+    assert left == []
+
+
+def test_what_fails_meanwhile_ends_it() -> None:
+    def fail() -> bool:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"), Workers(2) as workers:
+        list(workers.run(time.sleep, [0.2] * 6, meanwhile=fail))
 
 
 # How much is handed out.

@@ -8,15 +8,20 @@ import sys
 import tempfile
 import wave
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import pytest
+import soundfile as sf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import audiochunk
 from audiochunk.errors import InputError
+from audiochunk.pipeline import scan as scan_module
+from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.scan import Found, Globs, Scanned, scan, walk
 
 # Bytes on both sides of "/" (0x2f) in order, and what else a name may hold.
@@ -429,3 +434,42 @@ def test_a_recording_that_goes_during_the_scan_is_refused(tmp_path: Path) -> Non
     next(scanning)
     (tmp_path / "b.wav").unlink()
     assert list(scanning) == [Scanned(b"b.wav", 0, 0, None, "no such file or directory")]
+
+
+# Many files are looked into by workers.
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Recordings in folders, with some that cannot be used and one that decodes only with libsndfile."""
+    root = tmp_path / "many"
+    for n in range(40):
+        write_wav(root / f"{n % 4}" / f"{n:02}.wav", frames=n)
+    (root / "1" / "13a.wav").write_bytes(b"RIFF but not for long")
+    (root / "2" / "empty.flac").touch()
+    (root / "3" / "link.wav").symlink_to(root / "nothing")
+    sf.write(root / "2" / "x.flac", np.zeros(99), 8000)
+    return root
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 22])
+@pytest.mark.parametrize("globs", [Globs(), Globs(include=["*3*"], exclude=["2"])], ids=["all", "some"])
+def test_workers_scan_as_one_process_does(
+    many: Path, monkeypatch: pytest.MonkeyPatch, at_once: int, globs: Globs
+) -> None:
+    monkeypatch.setattr(scan_module, "_AT_ONCE", at_once)
+    alone = list(scan(os.fsencode(many), globs))
+    assert len(alone) > 10
+    with Workers(2) as workers:
+        assert list(scan(os.fsencode(many), globs, workers)) == alone
+        # The folder may be named from where this process is, which need not be where the workers are.
+        monkeypatch.chdir(many.parent)
+        assert list(scan(b"many", globs, workers)) == alone
+
+
+def test_an_executor_that_is_given_is_not_asked_to_scan(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan_module, "_AT_ONCE", 1)
+    with ThreadPoolExecutor(1) as executor:
+        monkeypatch.setattr(executor, "submit", None)
+        with Workers(2, executor) as workers:
+            assert len(list(scan(os.fsencode(many), Globs(), workers))) == 44

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from audiochunk.errors import MachineError, RecordingError
 from audiochunk.signal import sndfile
-from audiochunk.signal.audio import EXTENSIONS, AudioInfo, Recording, from_floats, open_regular, probe, read
+from audiochunk.signal.audio import EXTENSIONS, AudioInfo, Recording, from_floats, open_file, open_regular, probe, read
 from audiochunk.signal.wav import WavForm
 
 from .wavs import ALAW, FLOAT, MULAW, data, ds64, extensible, floats, fmt, integers, part, wave
@@ -792,7 +792,7 @@ def test_names_are_taken_as_bytes_text_and_path(ramp: Path) -> None:
 
 def test_files_are_opened_relative_to_a_folder(ramp: Path) -> None:
     folder = os.open(ramp.parent, os.O_RDONLY)
-    fd = open_regular(ramp.name, dir_fd=folder)
+    fd = open_file(os.fsencode(ramp.name), dir_fd=folder)
     assert os.path.samestat(os.fstat(fd), ramp.stat())
     os.close(fd)
     with pytest.raises(RecordingError):

@@ -195,3 +195,14 @@ def test_an_unaligned_place_can_be_filled() -> None:
     out = np.zeros(41, np.uint8)[1:]
     encode_pcm(recording.octets, recording.form, encoding, block=1, out=out)
     assert out.tobytes() == encode(recording.samples, encoding).tobytes()
+
+
+@pytest.mark.parametrize("bits", [8, 16, 24])
+@pytest.mark.parametrize(("channels", "width"), [(1, 1), (2, 2), (8, 3), (65_535, 1), (65_535, 4), (65_535, None)])
+def test_the_most_frames_of_a_span_fit_the_buffer(bits: int, channels: int, width: int | None) -> None:
+    n_bytes = 2**19
+    encoder = Encoder(Encoding(bits=bits, chunk_bytes=6), Collected().room, n_bytes=n_bytes)
+    n = encoder.max_frames(WavForm("int", width, False, 44) if width else None, channels)
+    most = max(width or 4, bits // 8) * channels
+    assert n >= 1
+    assert n * most <= n_bytes < (n + 1) * most
