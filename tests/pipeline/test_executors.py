@@ -147,20 +147,22 @@ def test_a_pool_that_cannot_begin_leaves_no_process(tmp_path: Path) -> None:
 
         if __name__ == "__main__":
             here = len(os.listdir("/proc/self/fd")) - 1
-            # The pipes of the pool are there with 10 more, and one process, but not two.
-            for more in range(4, 200):
-                resource.setrlimit(resource.RLIMIT_NOFILE, (here + more, 4096))
-                try:
-                    with process_pool(3) as pool:
-                        print(pool.submit(abs, -1).result())
-                    break
-                except OSError as error:
-                    print(error.strerror)
+            # From too few files for the pipes of a pool, over enough for some of its processes, to enough for all.
+            for more in range(2, 40, 2):
+                if os.fork() == 0:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (here + more, 4096))
+                    try:
+                        with process_pool(3) as pool:
+                            print(pool.submit(abs, -1).result())
+                    except OSError as error:
+                        print(error.strerror)
+                    sys.exit()  # which waits for the processes that are left
+                os.wait()
     """
-    out, err = start(tmp_path, script).communicate(timeout=60)  # a process that were left would be waited for
+    out, err = start(tmp_path, script).communicate(timeout=60)
     lines = out.splitlines()
-    assert lines[-1] == "1", err
-    assert set(lines[:-1]) == {"Too many open files"}
+    assert (lines[0], lines[-1], len(lines)) == ("Too many open files", "1", 19), err
+    assert set(lines) == {"Too many open files", "1"}
 
 
 def test_a_worker_does_not_hold_the_lock_of_its_parent(tmp_path: Path) -> None:

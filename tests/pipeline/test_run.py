@@ -1,5 +1,6 @@
 """Whole builds: the promises of the format, over real and synthesised recordings."""
 
+import errno
 import os
 import random
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -743,3 +745,50 @@ def test_options_that_changed_since_an_interrupted_build_are_named(
     assert f"had other options ({next(iter(other))} " in sentence
     run.build(wavs, tmp_path / "fresh", changed, workers=1)
     assert files_of(tmp_path / "out") == files_of(tmp_path / "fresh")
+
+
+# The disk.
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_bytes_that_did_not_get_to_the_disk_make_no_dataset(
+    wavs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """Linux tells of a failed write-back once: whoever asks first has to be the one who acts on it."""
+    really, told = os.fsync, set[int]()
+
+    def once(fd: int) -> None:
+        status = os.fstat(fd)
+        if not os.path.isdir(f"/proc/self/fd/{fd}") and status.st_size > SMALL_SHARDS and status.st_ino not in told:
+            told.add(status.st_ino)
+            raise OSError(errno.EIO, "Input/output error")
+        really(fd)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", once)
+        with pytest.raises(MachineError, match="input/output error"):
+            run.build(wavs, tmp_path / "out", CONFIG, workers=workers)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    run.build(wavs, tmp_path / "out", CONFIG, workers=workers)
+    run.build(wavs, tmp_path / "whole", CONFIG, workers=1, fsync=False)
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+
+
+def test_tasks_may_run_in_threads_of_one_process(wavs: Path, tmp_path: Path) -> None:
+    config = BuildConfig.make(shard_size=2048)
+    run.build(wavs, tmp_path / "whole", config, workers=1)
+    with ThreadPoolExecutor(8) as threads:
+        built = run.build(wavs, tmp_path / "out", config, workers=8, executor=threads)
+    assert len(built.manifest.shards) > 100
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("seconds", [-1, 99_999_999_999])
+def test_files_from_before_1970_and_of_the_year_5138(wavs: Path, tmp_path: Path, seconds: int) -> None:
+    file = wavs / "speaker-0" / "take 0.wav"
+    try:
+        os.utime(file, (seconds, seconds))
+    except OSError:
+        pytest.skip("this file system knows no such time")
+    run.build(wavs, tmp_path / "out", CONFIG, workers=2)
+    assert run.build(wavs, tmp_path / "out", CONFIG, workers=2).up_to_date

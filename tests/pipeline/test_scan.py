@@ -473,3 +473,9 @@ def test_an_executor_that_is_given_is_not_asked_to_scan(many: Path, monkeypatch:
         monkeypatch.setattr(executor, "submit", None)
         with Workers(2, executor) as workers:
             assert len(list(scan(os.fsencode(many), Globs(), workers))) == 44
+
+
+def test_a_batch_is_named_in_a_few_words() -> None:
+    found = tuple(Found(b"%d.wav" % n) for n in range(512))
+    assert scan_module._describe(scan_module._Batch(0, b"", found)) == "the headers of 0.wav and 511 more"
+    assert scan_module._describe(scan_module._Batch(0, b"", found[:1])) == "the headers of 0.wav"

@@ -796,7 +796,7 @@ def test_files_are_opened_relative_to_a_folder(ramp: Path) -> None:
     assert os.path.samestat(os.fstat(fd), ramp.stat())
     os.close(fd)
     with pytest.raises(RecordingError):
-        open_regular("other.wav", dir_fd=folder)
+        open_file(b"other.wav", dir_fd=folder)
     os.close(folder)
 
 

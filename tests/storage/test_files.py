@@ -15,7 +15,7 @@ import pytest
 
 import audiochunk
 from audiochunk.errors import MachineError
-from audiochunk.storage.files import clear_temporaries, fsync_path, locked, temporary, write_whole
+from audiochunk.storage.files import begin_write_back, clear_temporaries, fsync_path, locked, temporary, write_whole
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.fspath(Path(audiochunk.__file__).parents[1])}
 HOLD = """
@@ -104,6 +104,14 @@ def test_fsync_path_takes_files_and_folders(tmp_path: Path, monkeypatch: pytest.
         fsync_path(tmp_path / "a")
         fsync_path(tmp_path)
     assert synced == [(tmp_path / "a").stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_write_back_is_begun_and_nothing_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(bytes(10_000))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", refuse)
+        begin_write_back(tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == bytes(10_000)
 
 
 def test_temporary_names_lie_beside_and_never_repeat(tmp_path: Path) -> None:
