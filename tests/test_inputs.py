@@ -1268,7 +1268,7 @@ def test_links_that_lead_nowhere_cost_nothing_but_themselves(place: Path, target
 BUILD_WITHOUT_PRIVILEGES = """
 import os, sys
 import audiochunk
-import audiochunk.pipeline.run, audiochunk.reader.dataset, soundfile
+import audiochunk.pipeline.run, audiochunk.reader.dataset, filelock, soundfile
 import encodings.utf_8_sig, encodings.utf_16  # like these, loaded late, from where nobody else may read
 if os.geteuid() == 0:
     try:
