@@ -35,13 +35,14 @@ def bars(content: dict[str, Any], file: Path) -> None:
     )
     for axis, table in zip(axes.flat, found, strict=False):
         some = [row for row in table["rows"] if row["of_limit"] is not None][::-1]
-        names = [row["name"] for row in some]
-        drawn = axis.barh(names, [row["of_limit"] for row in some], color=[_colour(name) for name in names])
-        axis.bar_label(drawn, fmt="%.2f", padding=2, fontsize=8)
-        marginal = [(row["marginal"], row["name"]) for row in some if row["marginal"] is not None]
+        # The figures stand with the names: beside the bars, strokes would hide them.
+        names = [f"{row['name']}  {row['of_limit']:.2f}" for row in some]
+        axis.barh(names, [row["of_limit"] for row in some], color=[_colour(name) for name in names])
+        strokes = zip(some, names, strict=True)
+        marginal = [(row["marginal"], name) for row, name in strokes if row["marginal"] is not None]
         if marginal:
             axis.scatter(*zip(*marginal, strict=True), marker="|", s=90, color="black", label="marginal", zorder=3)
-            axis.legend(fontsize=7, loc="lower right")
+            axis.legend(fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
         axis.set_title(table["title"], fontsize=10)
         axis.tick_params(labelsize=8)
         axis.set_xlim(0, 1.15 * max([1.0, *(row["of_limit"] for row in some), *(value for value, _ in marginal)]))

@@ -30,7 +30,8 @@ import audiochunk
 from audiochunk.config import BuildConfig
 from audiochunk.errors import RecordingError, RecordingsError
 from audiochunk.pipeline.run import make_plan
-from audiochunk.signal.audio import Recording, open_regular, probe
+from audiochunk.signal.audio import Recording, probe
+from audiochunk.signal.opening import open_regular
 from audiochunk.storage.manifest import RecordingRow, read_rows
 
 from .signal.wavs import (

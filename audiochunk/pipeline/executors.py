@@ -54,6 +54,12 @@ def refuse_to_run_in_a_worker() -> None:
         )
 
 
+def _may_have_no_children() -> bool:
+    """Whether this is a worker of a multiprocessing.Pool, or another daemon, which may begin no processes."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and bool(process.current_process().daemon)
+
+
 class Workers:
     """What tasks are given to: this process, others that begin when they are first needed, or an executor.
 
@@ -66,7 +72,8 @@ class Workers:
 
     def __init__(self, n: int, executor: Executor | None = None) -> None:
         self.n = n
-        self._executor = SerialExecutor() if executor is None and n <= 1 else executor
+        is_alone = n <= 1 or _may_have_no_children()
+        self._executor = SerialExecutor() if executor is None and is_alone else executor
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> "Workers":

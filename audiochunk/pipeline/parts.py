@@ -9,11 +9,12 @@ import numpy as np
 
 from audiochunk.config import Encoding
 from audiochunk.errors import PassingRecordingError, RecordingError
-from audiochunk.signal.audio import AudioInfo, Recording, check_regular, modified_ns, open_file
+from audiochunk.signal.audio import AudioInfo, Recording
 from audiochunk.signal.chunking import Span, Stream
 from audiochunk.signal.encode import arrange
 from audiochunk.signal.encoder import Encoder
 from audiochunk.signal.floats import Decoded, Mask
+from audiochunk.signal.opening import check_regular, modified_ns, open_file
 from audiochunk.signal.packing import pack, silence
 from audiochunk.signal.pcm import Octets, is_direct
 from audiochunk.signal.quantize import quantize

@@ -8,10 +8,11 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from audiochunk.errors import ConfigError
 from audiochunk.pipeline.interrupts import held_back
 from audiochunk.storage.files import let_go_of_locks
 
@@ -49,13 +50,33 @@ def start_pool(workers: int) -> ProcessPoolExecutor:
             with held_back():
                 if not is_fork:
                     multiprocessing.forkserver.ensure_running()
-                pool.submit(int)  # so that the processes begin here
+                begun = pool.submit(int)  # so that the processes begin here
         except BaseException:
             stop_pool(pool)  # those that have begun
             raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if not is_fork:
+        _wait_for(begun, pool)
     return pool
+
+
+def _wait_for(begun: "Future[int]", pool: ProcessPoolExecutor) -> None:
+    """Wait for the first thing that a pool is asked, which comes to nothing where workers cannot import the script.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    try:
+        begun.result()
+    except (BrokenExecutor, EOFError, ConnectionError) as error:
+        raise ConfigError(
+            "worker processes cannot begin, perhaps because they cannot import the script that calls"
+            ' audiochunk.build(): the call belongs under `if __name__ == "__main__":`, in a file; or use workers=1'
+        ) from error
+    except BaseException:
+        stop_pool(pool)
+        raise
 
 
 def _has_one_thread() -> bool:

@@ -13,7 +13,8 @@ import msgspec
 from audiochunk.errors import InputError, RecordingError, printable, raise_if_out_of_files, reason
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.packed import Packed
-from audiochunk.signal.audio import EXTENSIONS, AudioInfo, check_regular, modified_ns, open_file, opened, probe_fd
+from audiochunk.signal.audio import EXTENSIONS, AudioInfo, probe_fd
+from audiochunk.signal.opening import check_regular, modified_ns, open_file, opened
 
 _AT_ONCE = 512  # files that are handed to a worker together
 

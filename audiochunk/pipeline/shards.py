@@ -12,8 +12,8 @@ from audiochunk.errors import DatasetError, PassingRecordingError, RecordingErro
 from audiochunk.pipeline.packed import Packed
 from audiochunk.pipeline.parts import TaskPart, write_part
 from audiochunk.pipeline.versions import versions
-from audiochunk.signal.audio import opened
 from audiochunk.signal.encoder import Encoder
+from audiochunk.signal.opening import opened
 from audiochunk.signal.pcm import Octets
 from audiochunk.storage.files import begin_write_back, temporary, write_whole
 from audiochunk.storage.shard import BUFFER_BYTES, ShardSpec, ShardWriter, digest_file, digest_stored, shard_name

@@ -362,6 +362,34 @@ def test_a_script_without_a_guard_is_told_what_is_wrong(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
+@pytest.mark.usefixtures("wavs")
+def test_a_script_that_workers_cannot_read_is_told_so(tmp_path: Path) -> None:
+    script = f"{ANOTHER_THREAD}\n{BUILDING.format(start='')}"
+    environment = {**os.environ, "PYTHONPATH": os.fspath(Path(audiochunk.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable], input=script, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "worker processes cannot begin" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("wavs")
+def test_a_worker_of_another_pool_builds_alone(tmp_path: Path) -> None:
+    script = """
+        import multiprocessing
+        import audiochunk
+
+        def build(out):
+            return audiochunk.build("wavs", out, workers=2, chunk_bytes=64, shard_size=128, fsync=False).dataset_id
+
+        if __name__ == "__main__":
+            with multiprocessing.Pool(1) as pool:
+                print(pool.apply(build, ["a"]) == build("b"))
+    """
+    out, err = start(tmp_path, script).communicate(timeout=60)
+    assert (out, err) == ("True\n", "")
+
+
 @METHODS
 @pytest.mark.usefixtures("wavs")
 def test_a_script_with_a_guard_builds(tmp_path: Path, threads: int) -> None:

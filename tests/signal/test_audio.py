@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from audiochunk.errors import MachineError, RecordingError
 from audiochunk.signal import sndfile
-from audiochunk.signal.audio import EXTENSIONS, AudioInfo, Recording, from_floats, open_file, open_regular, probe, read
+from audiochunk.signal.audio import EXTENSIONS, AudioInfo, Recording, from_floats, probe, read
+from audiochunk.signal.opening import open_file, open_regular
 from audiochunk.signal.wav import WavForm
 
 from .wavs import ALAW, FLOAT, MULAW, data, ds64, extensible, floats, fmt, integers, part, wave
