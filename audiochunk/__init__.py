@@ -23,16 +23,23 @@ from audiochunk.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Executor
+    from fractions import Fraction
 
     from audiochunk.config import BuildConfig
+    from audiochunk.reader.concat import ConcatDataset
     from audiochunk.reader.dataset import ChunkDataset
+    from audiochunk.reader.mix import Mix
+    from audiochunk.reader.rows import Rows
+    from audiochunk.reader.sampler import Sampler
     from audiochunk.storage.manifest import Manifest
 
 __all__ = [
     "AudiochunkError",
     "BuildConfig",
     "ChunkDataset",
+    "ConcatDataset",
     "ConfigError",
     "DatasetError",
     "InputError",
@@ -42,15 +49,19 @@ __all__ = [
     "OutputExistsError",
     "RecordingError",
     "RecordingsError",
+    "Sampler",
     "__version__",
     "build",
+    "mix",
     "open",
 ]
 
 _LAZY = {
     "BuildConfig": "audiochunk.config",
     "ChunkDataset": "audiochunk.reader.dataset",
+    "ConcatDataset": "audiochunk.reader.concat",
     "Manifest": "audiochunk.storage.manifest",
+    "Sampler": "audiochunk.reader.sampler",
 }
 
 
@@ -139,3 +150,19 @@ def open(path: str | os.PathLike[str], split: str = "train") -> "ChunkDataset":
     from audiochunk.reader.dataset import ChunkDataset
 
     return ChunkDataset(path, split)
+
+
+def mix(sources: "Sequence[tuple[Rows, float | Fraction]]", *, seed: int = 0, n: int | None = None) -> "Mix":
+    """Draw rows of several datasets by weight, without end: see `audiochunk.reader.mix.Mix`.
+
+    Args:
+        sources: (dataset or view of one, weight above 0); their rows have one length and dtype.
+        seed: `0 <= seed < 2**64`.
+        n: draws that a sampler takes for an epoch; None means as many as the datasets have rows.
+
+    Raises:
+        ConfigError: no datasets, rows that differ, an empty dataset, a weight that cannot be used.
+    """
+    from audiochunk.reader.mix import Mix
+
+    return Mix(sources, seed, n=n)

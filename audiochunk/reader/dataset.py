@@ -1,10 +1,10 @@
 """ChunkDataset: any chunk of one split of a dataset, where it came from, and what it sounds like."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ import numpy.typing as npt
 from audiochunk.config import Encoding
 from audiochunk.errors import ConfigError, DatasetError, printable
 from audiochunk.reader.location import Location, Locator, stream_of
+from audiochunk.reader.rows import Numbers, Rows, sizes_within
+from audiochunk.reader.runs import Run, runs
 from audiochunk.reader.shard_files import Chunks
 from audiochunk.reader.shards import ShardArray
 from audiochunk.signal.interleave import deinterleave
@@ -19,10 +21,14 @@ from audiochunk.signal.packing import unpack
 from audiochunk.signal.quantize import Codes, dequantize
 from audiochunk.storage.manifest import Manifest, RecordingRow, SplitTotals, read_rows
 
+if TYPE_CHECKING:
+    from audiochunk.reader.crops import Crops
+    from audiochunk.reader.windows import Windows
+
 _CHECKED_AT_OPEN = 1000  # shards whose sizes are looked at when a dataset is opened
 
 
-class ChunkDataset(Sequence[Chunks]):
+class ChunkDataset(Rows):
     """One split of a dataset: a sequence of chunks.
 
     `ds[i]` is a read-only view into the memory-mapped shard, `ds[a:b]` a lazy dataset of those chunks, and
@@ -36,6 +42,8 @@ class ChunkDataset(Sequence[Chunks]):
         DatasetError: there is no dataset, or it is damaged.
         ConfigError: it has no such split.
     """
+
+    _noun = "chunk"
 
     def __init__(self, path: str | os.PathLike[str], split: str = "train") -> None:
         self._folder, self._split = Path(path).absolute(), split
@@ -77,11 +85,6 @@ class ChunkDataset(Sequence[Chunks]):
         """Let go of the mapped shards; chunks that were handed out stay valid. A later use maps them again."""
         self._array.close()
 
-    def __repr__(self) -> str:
-        return (
-            f"ChunkDataset({self._split!r}, {len(self):,} chunks of {self.shape[1]:,} {self.dtype}, {self.dataset_id})"
-        )
-
     @property
     def split(self) -> str:
         """Which split of the dataset this is."""
@@ -113,9 +116,18 @@ class ChunkDataset(Sequence[Chunks]):
         return self.encoding.vocab_size
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(chunks, elements of a chunk)."""
-        return len(self), self.encoding.tokens_per_chunk
+    def width(self) -> int:
+        """Elements of a chunk."""
+        return self._array.files.tokens
+
+    @property
+    def _name(self) -> str:
+        return self._split
+
+    @property
+    def shard_sizes(self) -> list[int] | None:
+        """How many of the chunks lie in each shard; None of a view whose chunks do not follow each other."""
+        return sizes_within([entry.chunks for entry in self._array.files.entries], self._range)
 
     @cached_property
     def recordings(self) -> tuple[RecordingRow, ...]:
@@ -138,88 +150,55 @@ class ChunkDataset(Sequence[Chunks]):
             what = f"{chunks} chunks of split {self._split}; the manifest says {len(self._array)}"
             raise DatasetError(self._folder / self.manifest.recordings.name, what)
 
-    def __len__(self) -> int:
-        return len(self._range)
-
     def __iter__(self) -> Iterator[Chunks]:
         return self._array.chunks(self._range)
 
-    @overload
-    def __getitem__(self, index: int) -> Chunks: ...
-    @overload
-    def __getitem__(self, index: slice) -> "ChunkDataset": ...
-    @overload
-    def __getitem__(self, index: "npt.NDArray[Any] | list[int]") -> Chunks: ...
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return self._view(self._range[index])
-        if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
-            return self._array.chunk(self._at(int(index)))
-        return self.gather(index)
+    def _row(self, number: int) -> Chunks:
+        return self._array.chunk(number)
 
-    def _view(self, numbers: range) -> "ChunkDataset":
-        view = object.__new__(ChunkDataset)
-        # Everything is shared but the range.
-        view.__dict__.update(self.__dict__)
-        view._range = numbers
-        return view
+    def _fill(self, numbers: Numbers, out: Chunks) -> None:
+        self._array.gather(numbers, out)
 
-    def _at(self, index: int) -> int:
-        try:
-            return self._range[index]
-        except IndexError:
-            raise IndexError(f"chunk {index} of {len(self)}") from None
-
-    def gather(self, indices: "npt.ArrayLike", out: Chunks | None = None) -> Chunks:
-        """Chunks in the order of their numbers, as one array.
-
-        Args:
-            indices: 1-D integers, negative ones counted from the end, or booleans for every chunk.
-            out: (n, elements of a chunk) of `dtype`, C-contiguous and writable, to be filled; else a new array is made.
-
-        Returns:
-            (n, elements of a chunk); `out` where it was given.
+    def runs(self) -> list[Run]:
+        """The chunks of each stream, as far as they are in this view.
 
         Raises:
-            IndexError: a number out of range, or no such numbers.
-            ValueError: `out` does not fit.
+            ConfigError: the chunks of this view do not follow each other.
+            DatasetError: the recordings table is damaged.
         """
-        numbers = self._numbers(indices)
-        files = self._array.files
-        shape = len(numbers), files.tokens
-        if out is None:
-            out = np.empty(shape, files.dtype)
-        elif out.shape != shape or out.dtype != files.dtype or not out.flags.carray:
-            raise ValueError(
-                f"out must be C-contiguous and writable, {shape} of {files.dtype}; it is {out.shape} of {out.dtype}"
-            )
-        self._array.gather(numbers, out)
-        return out
-
-    def _numbers(self, indices: "npt.ArrayLike") -> npt.NDArray[np.int64]:
-        """Numbers in the split of the chunks that are meant."""
-        given = np.asarray(indices)
-        if given.dtype.kind == "b" and given.ndim == 1 and given.size:
-            if given.size != len(self):
-                raise IndexError(f"a mask of {given.size} for {len(self)} chunks")
-            given = np.flatnonzero(given)
-        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
-            raise IndexError(f"chunks are taken by 1-D integers, not {given.ndim}-D {given.dtype}")
-        # A copy, even where it is one of the same type: what has been checked must not change any more.
-        numbers = given.astype(np.int64)
-        # Seen as unsigned, negative numbers are beyond all others: one pass tells whether there is anything to do.
-        if np.maximum.reduce(numbers.view(np.uint64), initial=0) >= len(self):
-            wrong = (numbers < -len(self)) | (numbers >= len(self))
-            if given.dtype.kind == "u":
-                wrong |= numbers < 0  # 2**63 and more
-            if wrong.any():
-                raise IndexError(f"chunk {given[wrong][0]} of {len(self)}")
-            numbers[numbers < 0] += len(self)
         if self._range.step != 1:
-            numbers *= self._range.step
-        if self._range.start:
-            numbers += self._range.start
-        return numbers
+            raise ConfigError(f"the chunks of {self.selection} do not follow each other")
+        return runs(self.recordings, self._range)
+
+    def windows(self, length_chunks: int, *, stride_chunks: int | None = None) -> "Windows":
+        """Runs of chunks that follow each other in one recording: longer contexts.
+
+        Args:
+            length_chunks: chunks in a window.
+            stride_chunks: chunks from the beginning of one window to that of the next; by default they do not overlap.
+
+        Raises:
+            ConfigError: a length or stride below 1, or the chunks of this view do not follow each other.
+        """
+        from audiochunk.reader.windows import Windows
+
+        return Windows(self, length_chunks, stride_chunks=stride_chunks)
+
+    def crops(self, length_samples: int, seed: int = 0, *, n: int | None = None) -> "Crops":
+        """Samples from random positions within recordings, whatever chunks they lie in.
+
+        Args:
+            length_samples: samples of all channels together: a chunk of 2048 bytes has 2048 of 8 bits.
+            seed: of the positions.
+            n: how many crops; by default, as many as fit into the recordings side by side.
+
+        Raises:
+            ConfigError: a length that does not hold whole blocks of every channel, or is longer than every recording;
+                or the chunks of this view do not follow each other.
+        """
+        from audiochunk.reader.crops import Crops
+
+        return Crops(self, length_samples, seed, n=n)
 
     @cached_property
     def _locator(self) -> Locator:

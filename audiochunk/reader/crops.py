@@ -1,0 +1,143 @@
+"""Crops: samples from random positions within recordings, as rows of their own."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from audiochunk.errors import ConfigError
+from audiochunk.reader.arguments import seed_of, whole
+from audiochunk.reader.keyed import CROPS, below, derive, words
+from audiochunk.reader.location import Location, stream_of
+from audiochunk.reader.rows import Numbers, Rows
+from audiochunk.reader.runs import Run
+from audiochunk.reader.shard_files import Chunks
+from audiochunk.signal.chunking import Stream
+
+if TYPE_CHECKING:
+    from audiochunk.reader.dataset import ChunkDataset
+
+
+class Crops(Rows):
+    """Rows whose beginnings are drawn: that of crop i follows from the seed and i alone, and all are equally likely.
+
+    A crop is so many codes that follow each other in one stream, across its chunks, and never padding. In recordings of
+    several channels under layout "blocks" it begins, as it ends, between whole blocks of every channel, so that crops
+    of stereo are laid out as chunks are; the smaller the block, the more positions.
+
+    Args:
+        chunks: a dataset, or a view whose chunks follow each other.
+        length_samples: samples of all channels together, which is codes.
+        seed: `0 <= seed < 2**64`.
+        n: how many crops; None means as many as fit into the streams side by side. It may be as large as 2**62, for
+            crops that do not come again.
+
+    Attributes:
+        positions: how many different crops there are.
+        dropped_chunks: chunks of the streams that are shorter than one crop.
+
+    Raises:
+        ConfigError: a length that does not hold whole blocks of every channel, or is longer than every stream; or the
+            chunks of the view do not follow each other.
+        DatasetError: the recordings table is damaged.
+    """
+
+    _noun = "crop"
+
+    def __init__(self, chunks: "ChunkDataset", length_samples: int, seed: int = 0, *, n: int | None = None) -> None:
+        self._chunks = chunks
+        self._length = whole(length_samples, 1, "length_samples")
+        self._seed = seed_of(seed)
+        encoding = chunks.encoding
+        self._per_code = chunks.width // encoding.codes_per_chunk
+        firsts, groups, counts, fits = [], [], [], 0
+        self.dropped_chunks = 0
+        for run in chunks.runs():
+            stream = stream_of(run.recording, encoding)
+            first, room, group = _whole_groups(run, stream)
+            if self._length % group:
+                raise ConfigError(
+                    f"length_samples={self._length} does not hold whole blocks of every channel of"
+                    f" {run.recording.path}: {stream.channels} channels take a multiple of {group}"
+                )
+            firsts.append(run.first * encoding.codes_per_chunk + first)
+            groups.append(group)
+            counts.append(max(0, (room - self._length) // group + 1))
+            fits += room // self._length
+            self.dropped_chunks += 0 if counts[-1] else run.chunks
+        # Of every stream: the first code that a crop may begin with, counted from the view's first chunk; how far apart
+        # beginnings are; the number of the first of them, with that of all at the end.
+        self._first_codes, self._groups = np.array(firsts, np.int64), np.array(groups, np.int64)
+        self._starts = np.cumsum([0, *counts], dtype=np.int64)
+        self.positions = int(self._starts[-1])
+        if not self.positions:
+            raise ConfigError(f"no recording of {chunks.selection} is as long as {self._length} samples")
+        self._range = range(fits if n is None else whole(n, 0, "n"))
+
+    @property
+    def dataset_id(self) -> str:
+        """The identity of the chunks."""
+        return self._chunks.dataset_id
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As of the chunks."""
+        return self._chunks.dtype
+
+    @property
+    def width(self) -> int:
+        """Elements of a crop: its codes, or their bytes where codes are stored as bytes."""
+        return self._length * self._per_code
+
+    @property
+    def _name(self) -> str:
+        return f"{self._chunks.selection}.crops({self._length}, {self._seed})"
+
+    def locate(self, i: int) -> Location:
+        """Where crop `i` came from; `chunk` is the number in the stream of the chunk that it begins in.
+
+        Raises:
+            IndexError: there is no such crop.
+        """
+        chunk, within = divmod(int(self._begin(np.array([self._at(i)]))[0]), self._chunks.encoding.codes_per_chunk)
+        place = self._chunks.locate(chunk)
+        stream = stream_of(place.recording, self._chunks.encoding)
+        first = (place.chunk * self._chunks.encoding.codes_per_chunk + within) // stream.channels
+        channels = tuple(range(place.recording.channels)) if stream.channels > 1 else place.channels
+        last = first + self._length // stream.channels - 1
+        return replace(place, channels=channels, first_frame=first, last_frame=last)
+
+    def _begin(self, numbers: Numbers) -> Numbers:
+        """The first code of every crop, counted from the view's first chunk."""
+        drawn = below(words(derive(self._seed, CROPS), numbers), self.positions)
+        stream = np.searchsorted(self._starts, drawn, side="right") - 1
+        return self._first_codes[stream] + (drawn - self._starts[stream]) * self._groups[stream]
+
+    def _row(self, number: int) -> Chunks:
+        return self._filled_row(number)
+
+    def _fill(self, numbers: Numbers, out: Chunks) -> None:
+        tokens, width = self._chunks.width, self.width
+        chunk, within = np.divmod(self._begin(numbers) * self._per_code, tokens)
+        # As many chunks for each as a crop can touch, though the last may be one that it does not; it is cut off below.
+        touched = (tokens + width - 2) // tokens + 1
+        members = np.minimum(chunk[:, None] + np.arange(touched), len(self._chunks) - 1)
+        around = self._chunks.gather(members.reshape(-1)).reshape(len(numbers), touched * tokens)
+        for row, whole_chunks, start in zip(out, around, within.tolist(), strict=True):
+            row[:] = whole_chunks[start : start + width]
+
+
+def _whole_groups(run: Run, stream: Stream) -> tuple[int, int, int]:
+    """(first code of a run that begins a group of blocks, codes in whole groups from there on, codes of a group).
+
+    Codes are counted from the run's first.
+    """
+    skipped = run.before * stream.codes_per_chunk
+    end = skipped + stream.real_codes(run.before, run.chunks)
+    if stream.channels == 1:
+        return 0, end - skipped, 1
+    group = stream.block * stream.channels
+    # The last group is short, and its blocks are.
+    end = min(end, stream.frames // stream.block * group) // group * group
+    first = -(-skipped // group) * group
+    return first - skipped, max(0, end - first), group

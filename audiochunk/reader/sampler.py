@@ -1,0 +1,173 @@
+"""Which chunks make which batch: seeded orders, for any number of ranks, that can be gone on with."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+
+from audiochunk.errors import ConfigError
+from audiochunk.reader.arguments import seed_of, whole
+from audiochunk.reader.orders import GlobalOrder, InOrder, Order, ShardOrder
+from audiochunk.reader.rows import Numbers, Rows
+
+_VERSION = 1
+# Numbers that are found at once: enough for the cost of a call to be shared by many, few enough for a cache.
+_AT_ONCE = 32_768
+
+State = dict[str, Any]
+
+
+class Sampler:
+    """Batches of row numbers: each epoch another uniform order of all rows, the same on every machine.
+
+    One `iter()` is the rest of one epoch. A batch counts as consumed when it is yielded; after the last one, the next
+    `iter()` begins the next epoch. In memory there are a few batches, however many rows there are.
+
+    The order is that of all ranks together: a global batch is the next `batch_size * world_size` numbers, and rank r
+    has the r-th part of it. So with a global batch of one size, the sequence of global batches is the same for any
+    number of ranks, and a state that was saved with one number of ranks can be gone on with at another.
+
+    Args:
+        rows: a dataset or any view of one, or how many rows there are, at most 2**62.
+        batch_size: rows in a batch of one rank.
+        seed: `0 <= seed < 2**64`.
+        rank: which of the ranks this is, from 0.
+        world_size: how many ranks there are.
+        shuffle: True for a uniform order of all rows; False for theirs; "shard" for one that reads from few shards at a
+            time: the shards come in a random order, `shard_window` of them at once, and the rows of these at random.
+        drop_last: whether the rows at an epoch's end that do not fill a global batch are left out. Else they are shared
+            out among the ranks as evenly as can be, so that each has as many batches as the others; with fewer rows
+            than ranks, some have an empty batch.
+        shard_window: how many shards are read from at a time, with shuffle="shard".
+
+    Raises:
+        ConfigError: an argument out of range, or an epoch without a batch.
+    """
+
+    def __init__(
+        self,
+        rows: "Rows | int",
+        *,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: bool | Literal["shard"] = True,
+        drop_last: bool = True,
+        shard_window: int = 8,
+    ) -> None:
+        self.batch_size = whole(batch_size, 1, "batch_size")
+        self.world_size = whole(world_size, 1, "world_size")
+        self.rank = whole(rank, 0, "rank", most=self.world_size - 1)
+        self.seed = seed_of(seed)
+        self.drop_last = drop_last
+        self._n = len(rows) if isinstance(rows, Rows) else whole(rows, 0, "the number of rows")
+        self._dataset_id = rows.dataset_id if isinstance(rows, Rows) else None
+        what = rows.selection if isinstance(rows, Rows) else f"[0:{self._n}]"
+        self._order = self._order_of(rows, shuffle, shard_window)
+        self._order_name = f"{what} {self._order.name}"
+        self._epoch, self._position = 0, 0
+        if drop_last and self._n < self._global_batch:
+            raise ConfigError(
+                f"{self._n} rows do not fill a batch of {self._global_batch}; take a smaller batch, or drop_last=False"
+            )
+
+    def _order_of(self, rows: "Rows | int", shuffle: bool | Literal["shard"], shard_window: int) -> Order:
+        endless = isinstance(rows, Rows) and rows.is_endless
+        if shuffle == "shard":
+            sizes = rows.shard_sizes if isinstance(rows, Rows) else None
+            if sizes is None:
+                raise ConfigError(f'shuffle="shard" takes a dataset, or chunks of one in their order, not {rows!r}')
+            return ShardOrder(sizes, self.seed, window=whole(shard_window, 1, "shard_window"))
+        if shuffle not in (True, False):
+            raise ConfigError(f'shuffle must be True, False or "shard", not {shuffle!r}')
+        if shuffle and not endless:
+            return GlobalOrder(self._n, self.seed)
+        if not endless:
+            return InOrder()
+        # No draw is left out between epochs: the shares would not be exact.
+        return InOrder(self._batches(self._n) * self._global_batch if self.drop_last else self._n)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that `iter()` goes on with, from 0."""
+        return self._epoch
+
+    @property
+    def position(self) -> int:
+        """Rows of this epoch that all ranks together have consumed."""
+        return self._position
+
+    @property
+    def _global_batch(self) -> int:
+        return self.batch_size * self.world_size
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch."""
+        return self._batches(self._n)
+
+    def __iter__(self) -> Iterator[Numbers]:
+        """The batches that are left of this epoch: 1-D int64, `batch_size` long but for what `drop_last=False` adds."""
+        epoch = self._epoch
+        ahead: deque[Numbers] = deque()
+        expected = -1
+        while self._epoch == epoch and self._batches(self._n - self._position):
+            if not ahead or self._position != expected:
+                ahead = self._ahead()
+            self._position = expected = min(self._position + self._global_batch, self._n)
+            yield ahead.popleft()
+        if self._epoch == epoch:
+            self.set_epoch(epoch + 1)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the beginning of an epoch; if it is the one that is going on, stay where it is.
+
+        Raises:
+            ConfigError: below 0.
+        """
+        if epoch != self._epoch:
+            self._epoch, self._position = whole(epoch, 0, "epoch", most=2**32 - 1), 0
+
+    def state_dict(self) -> State:
+        """All that is needed to go on from here, also at another `world_size`: JSON, a few hundred bytes.
+
+        Returns:
+            version, dataset_id (None where only a number of rows was given), order (which rows, and how they are
+            shuffled), seed, epoch, and position: rows of the epoch that all ranks together have consumed.
+        """
+        return {**self._identity(), "epoch": self._epoch, "position": self._position}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from where a state was taken.
+
+        Raises:
+            ConfigError: it is of another dataset, other rows, order or seed, or is none.
+        """
+        identity = self._identity()
+        if not isinstance(state, dict) or state.keys() != {*identity, "epoch", "position"}:
+            raise ConfigError(f"not the state of a sampler: {state!r}")
+        for key, expected in identity.items():
+            if state[key] != expected:
+                raise ConfigError(f"the state is of another {key}: {state[key]}; this sampler's is {expected}")
+        position = whole(state["position"], 0, "position", most=self._n)
+        self._epoch, self._position = whole(state["epoch"], 0, "epoch", most=2**32 - 1), position
+
+    def _identity(self) -> State:
+        return {"version": _VERSION, "dataset_id": self._dataset_id, "order": self._order_name, "seed": self.seed}
+
+    def _batches(self, rows: int) -> int:
+        return rows // self._global_batch if self.drop_last else -(-rows // self._global_batch)
+
+    def _ahead(self) -> "deque[Numbers]":
+        """Some of the next batches of this rank."""
+        whole_batches = (self._n - self._position) // self._global_batch
+        if not whole_batches:
+            left, ranks = self._n - self._position, self.world_size
+            own = np.arange(left * self.rank // ranks, left * (self.rank + 1) // ranks, dtype=np.int64)
+            return deque([self._order.take(self._epoch, self._position + own)])
+        count = min(whole_batches, max(1, _AT_ONCE // self.batch_size))
+        first = self._position + self.rank * self.batch_size
+        starts = first + np.arange(count, dtype=np.int64) * self._global_batch
+        positions = starts[:, None] + np.arange(self.batch_size, dtype=np.int64)
+        return deque(self._order.take(self._epoch, positions.reshape(-1)).reshape(positions.shape))
