@@ -12,10 +12,10 @@ PEERS ?= $(VENV)/bin/python
 RESULTS ?= benchmarks/results
 
 .DEFAULT_GOAL := help
-.PHONY: help dataset test lint fuzz bench clean
+.PHONY: help dataset test test-all lint fuzz bench clean
 
 help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 dataset: $(VENV)/.installed ## Build a dataset from WAVS=folder in OUT=folder and inspect it; without WAVS, from samples made here
 ifeq ($(origin WAVS),file)
@@ -25,6 +25,9 @@ endif
 	$(VENV)/bin/audiochunk inspect "$(OUT)"
 
 test: $(VENV)/.installed-dev ## Run all tests
+	$(VENV)/bin/python -m pytest -n auto
+
+test-all: $(VENV)/.installed-all ## Run all tests, those with PyTorch, JAX and the examples too (installs gigabytes)
 	$(VENV)/bin/python -m pytest -n auto
 
 lint: $(VENV)/.installed-dev ## Check style and types
@@ -54,6 +57,10 @@ $(VENV)/.installed: pyproject.toml setup.cfg
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+$(VENV)/.installed-all: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[all]'
 	touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed

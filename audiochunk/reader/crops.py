@@ -1,5 +1,6 @@
 """Crops: samples from random positions within recordings, as rows of their own."""
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -55,16 +56,16 @@ class Crops(Rows):
         for run in chunks.runs():
             stream = stream_of(run.recording, encoding)
             first, room, group = _whole_groups(run, stream)
-            if self._length % group:
-                raise ConfigError(
-                    f"length_samples={self._length} does not hold whole blocks of every channel of"
-                    f" {run.recording.path}: {stream.channels} channels take a multiple of {group}"
-                )
             firsts.append(run.first * encoding.codes_per_chunk + first)
             groups.append(group)
             counts.append(max(0, (room - self._length) // group + 1))
             fits += room // self._length
             self.dropped_chunks += 0 if counts[-1] else run.chunks
+        if self._length % (unit := math.lcm(1, *set(groups))):
+            raise ConfigError(
+                f"length_samples={self._length} does not hold whole blocks of every channel; the recordings of"
+                f" {chunks.selection} take a multiple of {unit}"
+            )
         # Of every stream: the first code that a crop may begin with, counted from the view's first chunk; how far apart
         # beginnings are; the number of the first of them, with that of all at the end.
         self._first_codes, self._groups = np.array(firsts, np.int64), np.array(groups, np.int64)

@@ -144,7 +144,7 @@ class Rows(Sequence[Chunks]):
         try:
             return self._range[index]
         except IndexError:
-            raise IndexError(f"{self._noun} {index} of {len(self)}") from None
+            raise IndexError(f"{self._noun} {index} of {len(self._range)}") from None
 
     def _numbers(self, indices: "npt.ArrayLike") -> Numbers:
         """Numbers of the rows that are meant."""
@@ -157,14 +157,15 @@ class Rows(Sequence[Chunks]):
             raise IndexError(f"{self._noun}s are taken by 1-D integers, not {given.ndim}-D {given.dtype}")
         # A copy, even where it is one of the same type: what has been checked must not change any more.
         numbers = given.astype(np.int64)
+        held = len(self._range)
         # Seen as unsigned, negative numbers are beyond all others: one pass tells whether there is anything to do.
-        if np.maximum.reduce(numbers.view(np.uint64), initial=0) >= len(self):
-            wrong = (numbers < -len(self)) | (numbers >= len(self))
+        if np.maximum.reduce(numbers.view(np.uint64), initial=0) >= held:
+            wrong = (numbers < -held) | (numbers >= held)
             if given.dtype.kind == "u":
                 wrong |= numbers < 0  # 2**63 and more
             if wrong.any():
-                raise IndexError(f"{self._noun} {given[wrong][0]} of {len(self)}")
-            numbers[numbers < 0] += len(self)
+                raise IndexError(f"{self._noun} {given[wrong][0]} of {held}")
+            numbers[numbers < 0] += held
         if self._range.step != 1:
             numbers *= self._range.step
         if self._range.start:

@@ -18,52 +18,7 @@ from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.signal import audio
 from audiochunk.storage.manifest import Manifest
 
-RATE = 16_000
-
-
-def write_recordings(folder: Path) -> None:
-    """Mono and stereo, 16 and 24 bit, some too short for a chunk."""
-    rng = np.random.Generator(np.random.PCG64(11))
-    folder.mkdir()
-    for number, (frames, channels) in enumerate([(9000, 1), (300, 1), (7001, 2), (12_345, 2), (0, 1), (5000, 3)]):
-        noise = rng.integers(-(2**31), 2**31 - 1, (frames, channels)).astype(np.int32)
-        sf.write(folder / f"r{number}.wav", noise, RATE, subtype="PCM_24" if number % 2 else "PCM_16")
-
-
-@pytest.fixture(scope="module")
-def wavs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("reader") / "wavs"
-    write_recordings(folder)
-    return folder
-
-
-OPTIONS = {
-    "8-bit": {},
-    "16-bit": {"bits": 16},
-    "12-bit big": {"bits": 12, "byte_order": "big"},
-    "24-bit": {"bits": 24, "chunk_bytes": 1536},
-    "zstd": {"compress": "zstd", "chunks_per_frame": 3},
-    "mono pad": {"layout": "mono", "tail": "pad"},
-    "split pad zstd": {"layout": "split", "tail": "pad", "compress": "zstd:1", "bits": 16},
-    "misaligned": {"block": 300, "tail": "pad"},
-    "huge block": {"block": 10**9},
-}
-
-
-@pytest.fixture(scope="module", params=OPTIONS)
-def dataset(request: pytest.FixtureRequest, wavs: Path) -> Path:
-    out = wavs.parent / request.param
-    if not out.exists():
-        options = {"shard_size": 7 * 2048, **OPTIONS[request.param]}
-        run.build(wavs, out, BuildConfig.make(**options), workers=1, fsync=False)
-    return out
-
-
-@pytest.fixture(scope="module")
-def plain(wavs: Path) -> Path:
-    out = wavs.parent / "plain"
-    run.build(wavs, out, BuildConfig.make(shard_size=7 * 2048, split="train=0.6,val=0.4"), workers=1, fsync=False)
-    return out
+from .recorded import OPTIONS, RATE
 
 
 def test_items_negative_items_slices_and_iteration_agree(dataset: Path) -> None:
