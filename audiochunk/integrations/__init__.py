@@ -1,0 +1,1 @@
+"""Other people's code that takes our chunks: thin modules, each imported only by those who use it."""
