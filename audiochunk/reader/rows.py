@@ -97,9 +97,9 @@ class Rows(Sequence[Chunks]):
         """A batch, as `torch.utils.data.DataLoader` asks for it."""
         return self.gather(indices)
 
-    def _getitems(self, indices: Sequence[int]) -> Chunks:
-        """A batch, as `grain` asks for it."""
-        return self.gather(indices)
+    def _getitems(self, indices: Sequence[int]) -> list[Chunks]:
+        """A batch, as `grain` asks for it: a list, since it asks whether there is anything in it."""
+        return list(self.gather(indices))
 
     def gather(self, indices: "npt.ArrayLike", out: Chunks | None = None) -> Chunks:
         """Rows in the order of their numbers, as one array.

@@ -120,6 +120,18 @@ class Sampler:
         if self._epoch == epoch:
             self.set_epoch(epoch + 1)
 
+    def batch(self, number: int) -> Numbers:
+        """One batch of this rank, numbered from 0 on through all epochs; changes nothing, and threads may share it.
+
+        Raises:
+            IndexError: below 0, or an epoch has no batches.
+        """
+        if number < 0 or not len(self):
+            raise IndexError(f"batch {number}")
+        epoch, place = divmod(number, len(self))
+        first = place * self._global_batch
+        return self._order.take(epoch, first + self._share(min(self._global_batch, self._n - first)))
+
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch; if it is the one that is going on, stay where it is.
 
@@ -159,12 +171,16 @@ class Sampler:
     def _batches(self, rows: int) -> int:
         return rows // self._global_batch if self.drop_last else -(-rows // self._global_batch)
 
+    def _share(self, rows: int) -> Numbers:
+        """What this rank has of the numbers below `rows`."""
+        begin, end = (rows * rank // self.world_size for rank in (self.rank, self.rank + 1))
+        return np.arange(begin, end, dtype=np.int64)
+
     def _ahead(self) -> "deque[Numbers]":
         """Some of the next batches of this rank."""
         whole_batches = (self._n - self._position) // self._global_batch
         if not whole_batches:
-            left, ranks = self._n - self._position, self.world_size
-            own = np.arange(left * self.rank // ranks, left * (self.rank + 1) // ranks, dtype=np.int64)
+            own = self._share(self._n - self._position)
             return deque([self._order.take(self._epoch, self._position + own)])
         count = min(whole_batches, max(1, _AT_ONCE // self.batch_size))
         first = self._position + self.rank * self.batch_size

@@ -332,6 +332,21 @@ def test_a_sampler_can_be_pickled_where_it_is() -> None:
     assert flat(again) == flat(sampler)
 
 
+@settings(deadline=None, max_examples=40)
+@given(n=st.integers(0, 99), batch=st.integers(1, 9), ranks=st.integers(1, 4), drop_last=st.booleans())
+def test_any_batch_can_be_had_by_its_number(n: int, batch: int, ranks: int, drop_last: bool) -> None:
+    if drop_last:
+        n += batch * ranks
+    for rank in range(ranks):
+        sampler = Sampler(n, batch_size=batch, rank=rank, world_size=ranks, drop_last=drop_last)
+        in_turn = [rows.tolist() for _ in range(3) for rows in sampler]
+        state = sampler.state_dict()
+        assert [sampler.batch(number).tolist() for number in range(len(in_turn))] == in_turn
+        assert sampler.state_dict() == state
+    with pytest.raises(IndexError):
+        sampler.batch(-1)
+
+
 def test_batches_are_what_gather_takes(ds: ChunkDataset) -> None:
     for batch in Sampler(ds, batch_size=7):
         np.testing.assert_array_equal(ds.gather(batch), np.stack([ds[int(i)] for i in batch]))
