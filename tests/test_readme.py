@@ -57,7 +57,7 @@ def test_the_three_lines_print_what_one_expects(workplace: Path) -> None:
 
 def test_the_memmap_and_safetensors_examples_see_the_same_chunks(workplace: Path) -> None:
     ds = audiochunk.open(workplace / "shards")
-    for code in blocks("python")[2:4]:
+    for code in [code for code in blocks("python") if "memmap" in code or "safetensors" in code]:
         check = "\nimport sys, hashlib\nprint(hashlib.sha256(chunks.tobytes()).hexdigest())\n"
         (workplace / "seen.py").write_text(code + check)
         import hashlib
