@@ -25,12 +25,11 @@ from audiochunk.errors import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Executor
-    from fractions import Fraction
 
     from audiochunk.config import BuildConfig
     from audiochunk.reader.concat import ConcatDataset
     from audiochunk.reader.dataset import ChunkDataset
-    from audiochunk.reader.mix import Mix
+    from audiochunk.reader.mix import Mix, Weight
     from audiochunk.reader.rows import Rows
     from audiochunk.reader.sampler import Sampler
     from audiochunk.storage.manifest import Manifest
@@ -152,7 +151,7 @@ def open(path: str | os.PathLike[str], split: str = "train") -> "ChunkDataset":
     return ChunkDataset(path, split)
 
 
-def mix(sources: "Sequence[tuple[Rows, float | Fraction]]", *, seed: int = 0, n: int | None = None) -> "Mix":
+def mix(sources: "Sequence[tuple[Rows, Weight]]", *, seed: int = 0, n: int | None = None) -> "Mix":
     """Draw rows of several datasets by weight, without end: see `audiochunk.reader.mix.Mix`.
 
     Args:

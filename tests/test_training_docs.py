@@ -42,6 +42,32 @@ def test_examples_run(workplace: Path, number: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("examples/*/*.md")]
+
+
+def anchors(page: Path) -> set[str]:
+    """Of the headings of a page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        if not link.startswith("http"):
+            target, _, anchor = link.partition("#")
+            file = page.parent / target if target else page
+            assert file.exists(), link
+            assert not anchor or anchor in anchors(file), link
+
+
+def test_docs_that_are_named_in_the_code_are_there() -> None:
+    for module in (ROOT / "audiochunk").rglob("*.py"):
+        for name in re.findall(r"\bdocs/[\w.]+\.md\b", module.read_text(encoding="utf-8")):
+            assert (ROOT / name).exists(), (module, name)
+
+
 def test_the_order_of_the_state_that_is_shown_is_that_of_the_samples(workplace: Path) -> None:
     ds = audiochunk.open(workplace / "shards")
     state = audiochunk.Sampler(ds, batch_size=32).state_dict()

@@ -52,12 +52,14 @@ class Loader:
         pin_memory: whether tensors lie in page-locked memory, from where a GPU fetches them without waiting.
 
     Raises:
-        ConfigError: a dtype that does not hold every number of the rows.
+        ConfigError: a dtype that does not hold every number of the rows, or a sampler of other rows.
     """
 
     def __init__(
         self, rows: Rows, sampler: Sampler, *, dtype: torch.dtype | None = None, pin_memory: bool = False
     ) -> None:
+        if not sampler.is_of(rows):
+            raise ConfigError(f"the sampler is not of {rows!r}")
         self._rows, self._sampler = rows, sampler
         self._dtype = _tensor_dtype(rows.dtype, dtype)
         self._pinned = pin_memory and torch.cuda.is_available()

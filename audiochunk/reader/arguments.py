@@ -1,5 +1,6 @@
 """Arguments that are whole numbers."""
 
+import operator
 from typing import SupportsIndex
 
 from audiochunk.errors import ConfigError
@@ -14,8 +15,8 @@ def whole(value: SupportsIndex, least: int, what: str, *, most: int = MOST_ROWS)
         ConfigError: it is no whole number, or not from `least` to `most`.
     """
     try:
-        number = value.__index__()
-    except AttributeError:
+        number = operator.index(value)
+    except TypeError:
         number = None
     if number is None or isinstance(value, bool) or not least <= number <= most:
         up_to = "" if most == MOST_ROWS else f" and at most {most}"

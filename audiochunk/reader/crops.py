@@ -1,6 +1,5 @@
 """Crops: samples from random positions within recordings, as rows of their own."""
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +7,10 @@ import numpy as np
 
 from audiochunk.errors import ConfigError
 from audiochunk.reader.arguments import seed_of, whole
+from audiochunk.reader.endless import EndlessRows
 from audiochunk.reader.keyed import CROPS, below, derive, words
 from audiochunk.reader.location import Location, stream_of
-from audiochunk.reader.rows import Numbers, Rows
+from audiochunk.reader.rows import Numbers
 from audiochunk.reader.runs import Run
 from audiochunk.reader.shard_files import Chunks
 from audiochunk.signal.chunking import Stream
@@ -19,27 +19,26 @@ if TYPE_CHECKING:
     from audiochunk.reader.dataset import ChunkDataset
 
 
-class Crops(Rows):
+class Crops(EndlessRows):
     """Rows whose beginnings are drawn: that of crop i follows from the seed and i alone, and all are equally likely.
 
     A crop is so many codes that follow each other in one stream, across its chunks, and never padding. In recordings of
     several channels under layout "blocks" it begins, as it ends, between whole blocks of every channel, so that crops
-    of stereo are laid out as chunks are; the smaller the block, the more positions.
+    of stereo are laid out as chunks are; the smaller the block, the more positions. Recordings with other blocks than
+    the length is a multiple of, as those with fewer channels or more may have, have no crops.
 
     Args:
         chunks: a dataset, or a view whose chunks follow each other.
         length_samples: samples of all channels together, which is codes.
         seed: `0 <= seed < 2**64`.
-        n: how many crops; None means as many as fit into the streams side by side. It may be as large as 2**62, for
-            crops that do not come again.
+        n: crops that a sampler takes for an epoch; None means as many as fit into the streams side by side.
 
     Attributes:
         positions: how many different crops there are.
-        dropped_chunks: chunks of the streams that are shorter than one crop.
+        dropped_chunks: chunks of the streams that have no crops: shorter than one, or of other blocks.
 
     Raises:
-        ConfigError: a length that does not hold whole blocks of every channel, or is longer than every stream; or the
-            chunks of the view do not follow each other.
+        ConfigError: no recording has a crop of that length; or the chunks of the view do not follow each other.
         DatasetError: the recordings table is damaged.
     """
 
@@ -52,28 +51,33 @@ class Crops(Rows):
         encoding = chunks.encoding
         self._per_code = chunks.width // encoding.codes_per_chunk
         firsts, groups, counts, fits = [], [], [], 0
+        units: set[int] = set()
         self.dropped_chunks = 0
         for run in chunks.runs():
             stream = stream_of(run.recording, encoding)
             first, room, group = _whole_groups(run, stream)
+            units.add(group)
+            if room < self._length or self._length % group:
+                self.dropped_chunks += run.chunks
+                continue
             firsts.append(run.first * encoding.codes_per_chunk + first)
             groups.append(group)
-            counts.append(max(0, (room - self._length) // group + 1))
+            counts.append((room - self._length) // group + 1)
             fits += room // self._length
-            self.dropped_chunks += 0 if counts[-1] else run.chunks
-        if self._length % (unit := math.lcm(1, *set(groups))):
+        if not counts:
+            multiples = ", ".join(f"{unit:,}" for unit in sorted(units - {1}))
             raise ConfigError(
-                f"length_samples={self._length} does not hold whole blocks of every channel; the recordings of"
-                f" {chunks.selection} take a multiple of {unit}"
+                f"no recording of {chunks.selection} has a crop of {self._length:,} samples: they are shorter, or take"
+                f" multiples of {multiples}"
+                if multiples
+                else f"no recording of {chunks.selection} is as long as {self._length:,} samples"
             )
         # Of every stream: the first code that a crop may begin with, counted from the view's first chunk; how far apart
         # beginnings are; the number of the first of them, with that of all at the end.
         self._first_codes, self._groups = np.array(firsts, np.int64), np.array(groups, np.int64)
         self._starts = np.cumsum([0, *counts], dtype=np.int64)
         self.positions = int(self._starts[-1])
-        if not self.positions:
-            raise ConfigError(f"no recording of {chunks.selection} is as long as {self._length} samples")
-        self._range = range(fits if n is None else whole(n, 0, "n"))
+        self._n = fits if n is None else whole(n, 0, "n")
 
     @property
     def dataset_id(self) -> str:

@@ -1,7 +1,7 @@
 """Random numbers that follow from a key: the same on every machine and with every version of every library.
 
-All of it is arithmetic on integers below 2**64, written out in docs/order.md. The generator is SplitMix64 (Steele, Lea,
-Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014), whose n-th word can be had without those before it.
+All of it is arithmetic on integers below 2**64, written out in docs/orders.md. The generator is SplitMix64 (Steele,
+Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014), whose n-th word needs none of those before it.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _ONES = 2**64 - 1
 
 # What a key is for: the number that tells keys of one seed apart.
-EPOCH, SHARDS, WITHIN, CROPS, MIX = range(1, 6)
+EPOCH, SHARDS, WITHIN, CROPS, MIX, PERIOD = range(1, 7)
 _LOW = np.uint64(2**32 - 1)
 
 
@@ -27,16 +27,16 @@ def derive(*numbers: int) -> int:
     """
     key = 0
     for number in numbers:
-        key = _mixed((key + number + _GAMMA) & _ONES)
+        key = _scrambled((key + number + _GAMMA) & _ONES)
     return key
 
 
 def words(key: int, numbers: npt.NDArray[np.int64] | Words) -> Words:
-    """The words with these numbers of the sequence that a key begins: SplitMix64's outputs, counted from 0."""
-    return mix(np.uint64(key) + (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(_GAMMA))
+    """The words with these numbers, of any shape, in the sequence of a key: SplitMix64's outputs, counted from 0."""
+    return scramble(np.uint64(key) + (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(_GAMMA))
 
 
-def mix(z: Words) -> Words:
+def scramble(z: Words) -> Words:
     """SplitMix64's mixing function, a bijection of 64-bit words: in place, and returned."""
     shifted = np.right_shift(z, np.uint64(30))
     z ^= shifted
@@ -50,7 +50,7 @@ def mix(z: Words) -> Words:
 
 
 def below(random: Words, n: int | Words) -> npt.NDArray[np.int64]:
-    """Numbers in [0, n) from random words: ⌊word · n / 2**64⌋, n at most 2**63.
+    """Numbers in [0, n) from random words, of the same shape: ⌊word · n / 2**64⌋, n at most 2**63.
 
     No number is more likely than another by more than one part in 2**64 / n (Lemire: Fast Random Integer Generation in
     an Interval, 2019, without the rejection).
@@ -66,7 +66,7 @@ def below(random: Words, n: int | Words) -> npt.NDArray[np.int64]:
     return upper.view(np.int64)
 
 
-def _mixed(z: int) -> int:
+def _scrambled(z: int) -> int:
     z = (z ^ z >> 30) * _FIRST & _ONES
     z = (z ^ z >> 27) * _SECOND & _ONES
     return z ^ z >> 31

@@ -3,18 +3,20 @@
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from numbers import Rational
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from audiochunk.errors import ConfigError
-from audiochunk.reader.arguments import MOST_ROWS, seed_of, whole
-from audiochunk.reader.concat import Sources
-from audiochunk.reader.keyed import MIX, below, derive, words
-from audiochunk.reader.permutation import permutation
+from audiochunk.reader.arguments import seed_of, whole
+from audiochunk.reader.endless import EndlessRows
+from audiochunk.reader.keyed import MIX, PERIOD, below, derive, words
+from audiochunk.reader.permutation import Permutation
 from audiochunk.reader.rows import Numbers, Rows
 from audiochunk.reader.shard_files import Chunks
+from audiochunk.reader.sources import Sources
 
 # Draws after which all shares are exact, at most.
 _LONGEST_PERIOD = 2**16
@@ -22,20 +24,18 @@ _LONGEST_PERIOD = 2**16
 Weight = float | Fraction
 
 
-class Mix(Rows):
-    """Rows of several datasets, drawn by weight.
+class Mix(EndlessRows):
+    """Rows of several datasets, drawn by weight: `mix[i]` is draw i.
 
-    Draws come in periods. In each, every dataset has exactly its share of the draws, spread evenly; where in that order
-    a period begins follows from the seed. The draws of one dataset go through it in epochs of its own, each in another
-    order, so that every row of it comes once before any comes again.
-
-    The mix has no end: `mix[i]` is draw i, and `len(mix)` is only how many a sampler takes for an epoch; the next epoch
-    goes on with the draws after those.
+    Draws come in periods. In each, every dataset has exactly its share of the draws, spread evenly; where in that
+    pattern a period begins follows from the seed. The draws of one dataset go through it in epochs of its own, each in
+    another order, so that every row of it comes once before any comes again.
 
     Args:
-        sources: (dataset or view of one, weight above 0); their rows have one length and dtype.
+        sources: (dataset or view of one, weight above 0); their rows have one length and dtype. One that has no end is
+            gone through in its own order.
         seed: `0 <= seed < 2**64`.
-        n: draws in an epoch; None means as many as the datasets have rows.
+        n: draws that a sampler takes for an epoch; None means as many as the datasets have rows.
 
     Attributes:
         shares: of each dataset, with sum 1: its weight's part of all weights, exactly where these have a common
@@ -54,93 +54,95 @@ class Mix(Rows):
         self._sizes = [len(rows) for rows in self._sources.rows]
         if 0 in self._sizes:
             raise ConfigError(f"{self._sources.rows[self._sizes.index(0)]!r} is empty: nothing can be drawn from it")
-        tickets = _tickets([weight for _, weight in sources])
-        self.shares = tuple(Fraction(count, sum(tickets)) for count in tickets)
-        self._tickets = np.array(tickets, np.int64)
+        self._tickets = _tickets([weight for _, weight in sources])
+        self.shares = tuple(Fraction(count, sum(self._tickets)) for count in self._tickets)
         self._n = sum(self._sizes) if n is None else whole(n, 0, "n")
-        self._range = range(MOST_ROWS)
-        # Of every slot of a period: whose it is, and how many of the same dataset's come before it. The k-th of t slots
-        # belongs at (k + 1/2) / t of the period. Equal quotients are equal as floats, and others are not: the
-        # denominators are small.
-        owners = np.repeat(np.arange(len(tickets)), self._tickets)
-        turns = np.concatenate([np.arange(count) for count in tickets])
-        order = np.lexsort((owners, (2 * turns + 1) / (2 * self._tickets[owners])))
-        self._owners, self._turns = owners[order], turns[order]
+        # Whose every slot of the pattern is, and the slots of each dataset. The k-th of t slots belongs at
+        # (k + 1/2) / t of the pattern. Equal quotients are equal as floats, and others are not: the denominators are
+        # small.
+        owners = np.repeat(np.arange(len(self._tickets)), self._tickets)
+        turns = np.concatenate([np.arange(count) for count in self._tickets])
+        places = (2 * turns + 1) / (2 * np.array(self._tickets)[owners])
+        self._owners = owners[np.lexsort((owners, places))]
+        self._slots = [np.flatnonzero(self._owners == source) for source in range(len(self._tickets))]
+        # The order of the epoch that each dataset was last seen in.
+        self._orders: dict[int, tuple[int, Permutation]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_orders": {}}
 
     @property
     def dataset_id(self) -> str:
-        """The identities of all, with `+` between them."""
+        """That of the one dataset that all are views of; of several, a digest of theirs."""
         return self._sources.dataset_id
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """As of all of them."""
-        return self._sources.rows[0].dtype
+        return self._sources.dtype
 
     @property
     def width(self) -> int:
         """Elements of a row."""
-        return self._sources.rows[0].width
-
-    @property
-    def is_endless(self) -> bool:
-        """True, but for a slice."""
-        return self._range == range(MOST_ROWS)
+        return self._sources.width
 
     @property
     def _name(self) -> str:
         parts = (f"{rows.selection} × {share}" for rows, share in zip(self._sources.rows, self.shares, strict=True))
         return f"mix({' + '.join(parts)}, {self._seed})"
 
-    @property
-    def selection(self) -> str:
-        """Which draws of which datasets these are, as text."""
-        return self._name if self.is_endless else super().selection
-
-    def __len__(self) -> int:
-        return self._n if self.is_endless else len(self._range)
-
     def draws(self, positions: "npt.ArrayLike") -> tuple[npt.NDArray[np.intp], Numbers]:
-        """Which dataset each draw is from, by its number among the sources, and the number of the row in it.
+        """Where each draw is from.
+
+        Args:
+            positions: 1-D integers, (n,).
+
+        Returns:
+            The number of its dataset among the sources, (n,) intp, and of the row in it, (n,) int64.
 
         Raises:
-            IndexError: a position below 0, or beyond 2**62.
+            IndexError: a position below 0, or not below 2**62.
         """
         return self._drawn(self._numbers(positions))
 
     def _drawn(self, numbers: Numbers) -> tuple[npt.NDArray[np.intp], Numbers]:
         length = len(self._owners)
         period, place = np.divmod(numbers, length)
-        begin = below(words(derive(self._seed, MIX), period), length)
-        slot = (place + begin) % length
+        begin = below(words(derive(self._seed, PERIOD), period), length)
+        slot = (begin + place) % length
         owner = self._owners[slot]
-        found = period * self._tickets[owner] + self._turns[slot]
+        found = np.empty_like(numbers)
         for source in np.unique(owner).tolist():
             places = np.flatnonzero(owner == source)
-            size = self._sizes[source]
-            epoch, at = np.divmod(found[places], size)
-            for number in np.unique(epoch).tolist():
-                of_epoch = np.flatnonzero(epoch == number)
-                order = permutation(size, derive(self._seed, MIX, source, number))
-                found[places[of_epoch]] = order(at[of_epoch])
+            slots, turns = self._slots[source], self._tickets[source]
+            # Its slots from the one where the period begins on, and then round to that one.
+            turn = (np.searchsorted(slots, slot[places]) - np.searchsorted(slots, begin[places])) % turns
+            found[places] = self._row_of(source, period[places] * turns + turn)
         return owner, found
+
+    def _row_of(self, source: int, draws: Numbers) -> Numbers:
+        """The rows that are the draws, counted from 0, of one dataset."""
+        if self._sources.rows[source].is_endless:
+            return draws
+        epochs, at = np.divmod(draws, self._sizes[source])
+        rows = np.empty_like(draws)
+        for epoch in np.unique(epochs).tolist():
+            of_epoch = np.flatnonzero(epochs == epoch)
+            rows[of_epoch] = self._order(source, epoch)(at[of_epoch])
+        return rows
+
+    def _order(self, source: int, epoch: int) -> Permutation:
+        kept = self._orders.get(source)
+        if kept is None or kept[0] != epoch:
+            kept = epoch, Permutation(self._sizes[source], derive(self._seed, MIX, source, epoch))
+            self._orders[source] = kept
+        return kept[1]
 
     def _row(self, number: int) -> Chunks:
         return self._filled_row(number)
 
     def _fill(self, numbers: Numbers, out: Chunks) -> None:
         self._sources.fill(*self._drawn(numbers), out)
-
-    def _at(self, index: int) -> int:
-        if index < 0:
-            raise IndexError(f"draw {index}: a mix has no end to count from")
-        return super()._at(index)
-
-    def _numbers(self, indices: "npt.ArrayLike") -> Numbers:
-        given = np.asarray(indices)
-        if given.dtype.kind == "b" or (given.size and given.min() < 0):
-            raise IndexError("draws are taken by integers from 0 on: a mix has no end to count from")
-        return super()._numbers(given)
 
 
 def _tickets(weights: Sequence[Weight]) -> list[int]:
@@ -156,7 +158,7 @@ def _tickets(weights: Sequence[Weight]) -> list[int]:
     if period <= _LONGEST_PERIOD:
         return [int(share * period) for share in shares]
     counts = [int(share * _LONGEST_PERIOD) for share in shares]
-    # What is missing goes to those who lost most by rounding down, the first of equals first.
+    # What is missing goes to those who lost most by rounding down, of equals to the first.
     lost = sorted(range(len(shares)), key=lambda i: counts[i] - shares[i] * _LONGEST_PERIOD)
     for source in lost[: _LONGEST_PERIOD - sum(counts)]:
         counts[source] += 1
@@ -165,12 +167,14 @@ def _tickets(weights: Sequence[Weight]) -> list[int]:
     return counts
 
 
-def _exact(weight: Weight) -> Fraction:
+def _exact(weight: Any) -> Fraction:
     """A weight as it is written: 0.7 means seven tenths, which no float is."""
-    try:
-        fraction = Fraction(repr(float(weight)) if isinstance(weight, float) else weight)
-    except (ValueError, TypeError):  # infinity, not a number; nothing like a number
-        fraction = Fraction()
-    if fraction <= 0:
+    exact = Fraction()
+    if isinstance(weight, (float, np.floating)):
+        # str writes numbers as short as their precision allows.
+        exact = Fraction(str(weight)) if math.isfinite(weight) else exact
+    elif not isinstance(weight, bool) and isinstance(weight, (Rational, np.integer)):
+        exact = Fraction(int(weight)) if isinstance(weight, np.integer) else Fraction(weight)
+    if exact <= 0:
         raise ConfigError(f"a weight must be a number above 0, not {weight!r}")
-    return fraction
+    return exact

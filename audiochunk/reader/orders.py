@@ -17,7 +17,7 @@ class Order(Protocol):
         """What a saved position in this order is worth nothing without."""
 
     def take(self, epoch: int, positions: Numbers) -> Numbers:
-        """The rows at these positions of the epoch."""
+        """The rows at these positions of the epoch: (n,) int64 both."""
 
 
 class InOrder:
@@ -27,9 +27,10 @@ class InOrder:
         per_epoch: rows from the beginning of one epoch to that of the next: 0 where every epoch has the same rows.
     """
 
+    name = "in order"
+
     def __init__(self, per_epoch: int = 0) -> None:
         self._per_epoch = per_epoch
-        self.name = f"in order, {per_epoch} an epoch" if per_epoch else "in order"
 
     def take(self, epoch: int, positions: Numbers) -> Numbers:
         """The positions themselves, or those of the epoch among all."""
@@ -63,15 +64,18 @@ class ShardOrder:
         self._firsts = np.cumsum(self._sizes) - self._sizes
         self._seed, self._window = seed, window
         self.name = f"shuffled within {window} shards"
-        self._arranged: tuple[int, Numbers, Numbers] | None = None
+        # Of the last two epochs: who reads ahead has batches of both.
+        self._arranged: dict[int, tuple[Numbers, Numbers]] = {}
 
     def _arrange(self, epoch: int) -> tuple[Numbers, Numbers]:
         """The shards of an epoch in their order, and the position at which each begins, with the end of the last."""
-        arranged = self._arranged
-        if arranged is None or arranged[0] != epoch:
+        found = self._arranged.get(epoch)
+        if found is None:
             shards = permutation(len(self._sizes), derive(self._seed, SHARDS, epoch))(np.arange(len(self._sizes)))
-            self._arranged = arranged = epoch, shards, np.cumsum([0, *self._sizes[shards]], dtype=np.int64)
-        return arranged[1:]
+            found = shards, np.concatenate([np.zeros(1, np.int64), np.cumsum(self._sizes[shards])])
+            # A new dict, so that threads do not see one that changes.
+            self._arranged = {**dict(list(self._arranged.items())[-1:]), epoch: found}
+        return found
 
     def take(self, epoch: int, positions: Numbers) -> Numbers:
         """The rows at these positions."""

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiochunk.errors import ConfigError
-from audiochunk.reader.keyed import Words, below, mix, words
+from audiochunk.reader.keyed import Words, below, scramble, words
 
 Numbers = npt.NDArray[np.int64]
 
@@ -63,9 +63,9 @@ class Permutation:
         right = numbers & np.uint64((1 << self._right_bits) - 1)
         for turn, key in enumerate(self._round_keys):
             if turn % 2 == 0:
-                left ^= mix(right + key) >> np.uint64(64 - self._left_bits)
+                left ^= scramble(right + key) >> np.uint64(64 - self._left_bits)
             else:
-                right ^= mix(left + key) >> np.uint64(64 - self._right_bits)
+                right ^= scramble(left + key) >> np.uint64(64 - self._right_bits)
         return left << right_bits | right
 
 

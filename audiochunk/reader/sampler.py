@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
+import xxhash
 
 from audiochunk.errors import ConfigError
-from audiochunk.reader.arguments import seed_of, whole
+from audiochunk.reader.arguments import MOST_ROWS, seed_of, whole
 from audiochunk.reader.orders import GlobalOrder, InOrder, Order, ShardOrder
 from audiochunk.reader.rows import Numbers, Rows
 
 _VERSION = 1
 # Numbers that are found at once: enough for the cost of a call to be shared by many, few enough for a cache.
 _AT_ONCE = 32_768
+_LONGEST_TEXT = 200  # of what says which rows there are, in a state
 
 State = dict[str, Any]
 
@@ -36,9 +38,11 @@ class Sampler:
         world_size: how many ranks there are.
         shuffle: True for a uniform order of all rows; False for theirs; "shard" for one that reads from few shards at a
             time: the shards come in a random order, `shard_window` of them at once, and the rows of these at random.
+            Mixes and crops are drawn at random already, and are taken as they come: each epoch goes on behind the last.
         drop_last: whether the rows at an epoch's end that do not fill a global batch are left out. Else they are shared
             out among the ranks as evenly as can be, so that each has as many batches as the others; with fewer rows
-            than ranks, some have an empty batch.
+            than ranks, some have an empty batch. Of mixes and crops, an epoch ends with the first whole batch behind
+            its last row, and the next has as many rows less.
         shard_window: how many shards are read from at a time, with shuffle="shard".
 
     Raises:
@@ -63,31 +67,27 @@ class Sampler:
         self.seed = seed_of(seed)
         self.drop_last = drop_last
         self._n = len(rows) if isinstance(rows, Rows) else whole(rows, 0, "the number of rows")
+        self._endless = isinstance(rows, Rows) and rows.is_endless
         self._dataset_id = rows.dataset_id if isinstance(rows, Rows) else None
-        what = rows.selection if isinstance(rows, Rows) else f"[0:{self._n}]"
         self._order = self._order_of(rows, shuffle, shard_window)
-        self._order_name = f"{what} {self._order.name}"
+        self._selection = _short(rows.selection if isinstance(rows, Rows) else f"[0:{self._n}]")
         self._epoch, self._position = 0, 0
-        if drop_last and self._n < self._global_batch:
+        if (drop_last or self._endless) and self._n < self._global_batch:
             raise ConfigError(
                 f"{self._n} rows do not fill a batch of {self._global_batch}; take a smaller batch, or drop_last=False"
             )
 
     def _order_of(self, rows: "Rows | int", shuffle: bool | Literal["shard"], shard_window: int) -> Order:
-        endless = isinstance(rows, Rows) and rows.is_endless
+        if not isinstance(shuffle, (bool, str)) or shuffle not in (True, False, "shard"):
+            raise ConfigError(f'shuffle must be True, False or "shard", not {shuffle!r}')
         if shuffle == "shard":
             sizes = rows.shard_sizes if isinstance(rows, Rows) else None
             if sizes is None:
                 raise ConfigError(f'shuffle="shard" takes a dataset, or chunks of one in their order, not {rows!r}')
             return ShardOrder(sizes, self.seed, window=whole(shard_window, 1, "shard_window"))
-        if shuffle not in (True, False):
-            raise ConfigError(f'shuffle must be True, False or "shard", not {shuffle!r}')
-        if shuffle and not endless:
-            return GlobalOrder(self._n, self.seed)
-        if not endless:
-            return InOrder()
-        # No draw is left out between epochs: the shares would not be exact.
-        return InOrder(self._batches(self._n) * self._global_batch if self.drop_last else self._n)
+        if self._endless:
+            return InOrder(self._n)
+        return GlobalOrder(self._n, self.seed) if shuffle else InOrder()
 
     @property
     def epoch(self) -> int:
@@ -104,7 +104,7 @@ class Sampler:
         return self.batch_size * self.world_size
 
     def __len__(self) -> int:
-        """Batches of a whole epoch."""
+        """Batches of a whole epoch; of mixes and crops, one more than some epochs have."""
         return self._batches(self._n)
 
     def __iter__(self) -> Iterator[Numbers]:
@@ -115,10 +115,13 @@ class Sampler:
         while self._epoch == epoch and self._batches(self._n - self._position):
             if not ahead or self._position != expected:
                 ahead = self._ahead()
-            self._position = expected = min(self._position + self._global_batch, self._n)
+            after = self._position + self._global_batch
+            self._position = expected = after if self._endless else min(after, self._n)
             yield ahead.popleft()
         if self._epoch == epoch:
+            beyond = max(0, self._position - self._n)
             self.set_epoch(epoch + 1)
+            self._position = beyond
 
     def batch(self, number: int) -> Numbers:
         """One batch of this rank, numbered from 0 on through all epochs; changes nothing, and threads may share it.
@@ -128,8 +131,10 @@ class Sampler:
         """
         if number < 0 or not len(self):
             raise IndexError(f"batch {number}")
-        epoch, place = divmod(number, len(self))
+        epoch, place = (0, number) if self._endless else divmod(number, len(self))
         first = place * self._global_batch
+        if self._endless:
+            return self._order.take(0, first + self._share(self._global_batch))
         return self._order.take(epoch, first + self._share(min(self._global_batch, self._n - first)))
 
     def set_epoch(self, epoch: int) -> None:
@@ -141,12 +146,17 @@ class Sampler:
         if epoch != self._epoch:
             self._epoch, self._position = whole(epoch, 0, "epoch", most=2**32 - 1), 0
 
+    def is_of(self, rows: Rows) -> bool:
+        """Whether these are the rows that the numbers in the batches are of."""
+        return (rows.dataset_id, _short(rows.selection)) == (self._dataset_id, self._selection)
+
     def state_dict(self) -> State:
         """All that is needed to go on from here, also at another `world_size`: JSON, a few hundred bytes.
 
         Returns:
-            version, dataset_id (None where only a number of rows was given), order (which rows, and how they are
-            shuffled), seed, epoch, and position: rows of the epoch that all ranks together have consumed.
+            version, dataset_id (None where only a number of rows was given), order (which rows, a digest of it where
+            that is long, and how they are shuffled), seed, epoch, and position: rows of the epoch that all ranks
+            together have consumed.
         """
         return {**self._identity(), "epoch": self._epoch, "position": self._position}
 
@@ -162,14 +172,17 @@ class Sampler:
         for key, expected in identity.items():
             if state[key] != expected:
                 raise ConfigError(f"the state is of another {key}: {state[key]}; this sampler's is {expected}")
-        position = whole(state["position"], 0, "position", most=self._n)
+        position = whole(state["position"], 0, "position", most=MOST_ROWS if self._endless else self._n)
         self._epoch, self._position = whole(state["epoch"], 0, "epoch", most=2**32 - 1), position
 
     def _identity(self) -> State:
-        return {"version": _VERSION, "dataset_id": self._dataset_id, "order": self._order_name, "seed": self.seed}
+        order = f"{self._selection} {self._order.name}"
+        return {"version": _VERSION, "dataset_id": self._dataset_id, "order": order, "seed": self.seed}
 
     def _batches(self, rows: int) -> int:
-        return rows // self._global_batch if self.drop_last else -(-rows // self._global_batch)
+        if self.drop_last and not self._endless:
+            return rows // self._global_batch
+        return max(0, -(-rows // self._global_batch))
 
     def _share(self, rows: int) -> Numbers:
         """What this rank has of the numbers below `rows`."""
@@ -178,12 +191,18 @@ class Sampler:
 
     def _ahead(self) -> "deque[Numbers]":
         """Some of the next batches of this rank."""
-        whole_batches = (self._n - self._position) // self._global_batch
+        left = self._n - self._position
+        whole_batches = self._batches(left) if self._endless else left // self._global_batch
         if not whole_batches:
-            own = self._share(self._n - self._position)
+            own = self._share(left)
             return deque([self._order.take(self._epoch, self._position + own)])
         count = min(whole_batches, max(1, _AT_ONCE // self.batch_size))
         first = self._position + self.rank * self.batch_size
         starts = first + np.arange(count, dtype=np.int64) * self._global_batch
         positions = starts[:, None] + np.arange(self.batch_size, dtype=np.int64)
         return deque(self._order.take(self._epoch, positions.reshape(-1)).reshape(positions.shape))
+
+
+def _short(text: str) -> str:
+    """The text, or a digest (xxh3-128) of a long one."""
+    return text if len(text) <= _LONGEST_TEXT else xxhash.xxh3_128_hexdigest(text.encode())

@@ -143,7 +143,7 @@ def test_batches_are_those_of_a_sampler(made: Made, options: dict[str, Any]) -> 
 def test_batches_of_a_mix_go_on_in_the_next_epoch(made: Made) -> None:
     ds, _ = made
     drawn = audiochunk.mix([(ds, 0.5), (ds[:4], 0.5)], n=9)
-    want = [drawn[list(range(at, at + 4))] for at in range(0, 16, 4)]
+    want = [drawn[list(range(at, at + 4))] for at in range(0, 24, 4)]
     assert same(list(batches(drawn, 4).repeat(2)), want)
 
 

@@ -5,14 +5,14 @@ from fractions import Fraction
 ONES = 2**64 - 1
 
 
-def mix(z: int) -> int:
+def scramble(z: int) -> int:
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & ONES
     z = (z ^ z >> 27) * 0x94D049BB133111EB & ONES
     return z ^ z >> 31
 
 
 def word(key: int, i: int) -> int:
-    return mix(key + (i + 1) * 0x9E3779B97F4A7C15 & ONES)
+    return scramble(key + (i + 1) * 0x9E3779B97F4A7C15 & ONES)
 
 
 def below(word: int, n: int) -> int:
@@ -22,7 +22,7 @@ def below(word: int, n: int) -> int:
 def key(*numbers: int) -> int:
     k = 0
     for x in numbers:
-        k = mix(k + x + 0x9E3779B97F4A7C15 & ONES)
+        k = scramble(k + x + 0x9E3779B97F4A7C15 & ONES)
     return k
 
 
@@ -43,9 +43,9 @@ def at(n: int, key: int, p: int) -> int:
         right, left = p % 2**r, p >> r
         for number in range(8):
             if number % 2 == 0:
-                left ^= mix(right + word(key, number) & ONES) >> 64 - l
+                left ^= scramble(right + word(key, number) & ONES) >> 64 - l
             else:
-                right ^= mix(left + word(key, number) & ONES) >> 64 - r
+                right ^= scramble(left + word(key, number) & ONES) >> 64 - r
         p = left * 2**r + right
         if p < n:
             return p
@@ -65,16 +65,28 @@ def by_shard(sizes: list[int], seed: int, epoch: int, window: int) -> list[int]:
     return found
 
 
-def draws(weights: list[Fraction], sizes: list[int], seed: int, n: int) -> list[tuple[int, int]]:
-    """The first draws of a mix whose shares have a small common denominator P, and whose sources are small."""
+def tickets(weights: list[Fraction]) -> list[int]:
+    """Draws of each source of a mix in one period."""
     shares = [weight / sum(weights) for weight in weights]
-    period = next(p for p in range(1, 2**16 + 1) if all((share * p).denominator == 1 for share in shares))
-    turns = [int(share * period) for share in shares]
-    slots = sorted((Fraction(2 * k + 1, 2 * t), s, k) for s, t in enumerate(turns) for k in range(t))
-    found = []
+    for period in range(1, 2**16 + 1):
+        if all((share * period).denominator == 1 for share in shares):
+            return [int(share * period) for share in shares]
+    counts = [int(share * 2**16) for share in shares]
+    while sum(counts) < 2**16:
+        lost = [share * 2**16 - count for share, count in zip(shares, counts, strict=True)]
+        counts[lost.index(max(lost))] += 1
+    return counts
+
+
+def draws(weights: list[Fraction], sizes: list[int], seed: int, n: int) -> list[tuple[int, int]]:
+    """The first draws of a mix of small sources."""
+    turns = tickets(weights)
+    pattern = sorted((Fraction(2 * k + 1, 2 * t), s) for s, t in enumerate(turns) for k in range(t))
+    found, seen = [], [0] * len(sizes)
     for p in range(n):
-        q = p // period
-        _, s, k = slots[(p + below(word(key(seed, 5), q), period)) % period]
-        d = q * turns[s] + k
+        q, place = divmod(p, len(pattern))
+        _, s = pattern[(below(word(key(seed, 6), q), len(pattern)) + place) % len(pattern)]
+        d = seen[s]
+        seen[s] += 1
         found.append((s, order(sizes[s], key(seed, 5, s, d // sizes[s]))[d % sizes[s]]))
     return found

@@ -13,6 +13,8 @@ from audiochunk.config import BuildConfig
 from audiochunk.errors import ConfigError
 from audiochunk.pipeline import run
 from audiochunk.reader.dataset import ChunkDataset
+from audiochunk.reader.location import stream_of
+from audiochunk.reader.sampler import Sampler
 from audiochunk.signal import audio
 from audiochunk.signal.encode import encode
 from audiochunk.signal.interleave import mix_down
@@ -111,15 +113,23 @@ def test_padding_is_in_no_crop(wavs: Path, tmp_path: Path) -> None:
     ds = ChunkDataset(tmp_path / "out")
     assert ds.crops(300).positions == 1
     assert ds.crops(299).positions == 2
-    with pytest.raises(ConfigError, match=r"no recording .* is as long as 301 samples"):
+    with pytest.raises(ConfigError, match=r"no recording of .* is as long as 301 samples"):
         ds.crops(301)
 
 
-def test_as_many_crops_as_fit_side_by_side_unless_asked_for_more(plain: Path) -> None:
+def test_an_epoch_is_as_many_crops_as_fit_side_by_side_unless_asked_otherwise(plain: Path) -> None:
     ds = ChunkDataset(plain)[:4]
     assert len(ds.crops(2048)) == 4
     assert len(ds.crops(2048, n=10**12)) == 10**12
-    assert ds.crops(2048, n=10**12)[10**12 - 1].shape == (2048,)
+    assert ds.crops(2048, n=1)[10**12].shape == (2048,)
+
+
+def test_every_epoch_has_other_crops(plain: Path) -> None:
+    crops = ChunkDataset(plain)[:4].crops(2048, n=4)
+    sampler = Sampler(crops, batch_size=2)
+    assert [batch.tolist() for _ in range(2) for batch in sampler] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    fixed = Sampler(crops[:4], batch_size=4, shuffle=False)
+    assert [batch.tolist() for _ in range(2) for batch in fixed] == [[0, 1, 2, 3]] * 2
 
 
 def test_the_first_crops_do_not_depend_on_how_many_there_are(plain: Path) -> None:
@@ -128,18 +138,45 @@ def test_the_first_crops_do_not_depend_on_how_many_there_are(plain: Path) -> Non
     assert ds.crops(2048, 1, n=9).gather(range(9)).tobytes() != ds.crops(2048, 2, n=9).gather(range(9)).tobytes()
 
 
-def test_streams_that_are_too_short_are_counted(ds: ChunkDataset) -> None:
-    crops = ds.crops(12_240, n=1)
-    longest = {crops.locate(0).path}
-    short = [run for run in ds.runs() if run.recording.path not in longest]
-    assert crops.dropped_chunks <= sum(run.chunks for run in short)
-    assert crops.dropped_chunks > 0
+def test_the_crops_of_the_page(wavs: Path, tmp_path: Path) -> None:
+    run.build(wavs, tmp_path / "out", BuildConfig.make(layout="mono", include=("r0.wav",)), workers=1, fsync=False)
+    crops = ChunkDataset(tmp_path / "out").crops(8000, seed=7)
+    assert [crops.locate(i).first_frame for i in range(5)] == [91, 141, 168, 145, 87]
 
 
-def test_a_length_that_cuts_blocks_is_refused_with_one_that_does_not(plain: Path) -> None:
+def test_recordings_that_are_too_short_are_counted(ds: ChunkDataset) -> None:
+    length = 12_240  # whole blocks of 2 and 3 channels
+    enough = 0
+    crops = ds.crops(length, n=400)
+    found = {crops.locate(i).path for i in range(400)}
+    for run_ in ds.runs():
+        stream = stream_of(run_.recording, ds.encoding)
+        group = stream.block * stream.channels if stream.channels > 1 else 1
+        whole = run_.recording.frames // (stream.block if stream.channels > 1 else 1) * group
+        if min(whole, stream.n_chunks * stream.codes_per_chunk) // group * group >= length:
+            enough += run_.chunks
+            assert run_.recording.path in found
+    assert 0 < enough < len(ds)
+    assert crops.dropped_chunks == len(ds) - enough
+
+
+def test_recordings_of_other_blocks_have_no_crops_but_do_not_keep_others_from_having_them(plain: Path) -> None:
+    """3 channels of 682 samples are 2046, of which 2048 is no multiple."""
     ds = ChunkDataset(plain)
-    with pytest.raises(ConfigError, match=r"does not hold whole blocks of every channel; .* take a multiple of \d+"):
-        ds.crops(1000)
+    crops = ds.crops(2048, n=500)
+    threes = [run_ for run_ in ds.runs() if run_.recording.channels == 3]
+    assert crops.dropped_chunks == sum(run_.chunks for run_ in threes) > 0
+    assert not {crops.locate(i).path for i in range(500)} & {run_.recording.path for run_ in threes}
+    only = ds.crops(2046, n=500)
+    assert {run_.recording.path for run_ in threes} < {only.locate(i).path for i in range(500)}
+
+
+def test_a_length_that_cuts_all_blocks_is_refused_with_what_they_take(wavs: Path, tmp_path: Path) -> None:
+    run.build(wavs, tmp_path / "out", BuildConfig.make(include=("r2.wav", "r5.wav")), workers=1, fsync=False)
+    with pytest.raises(
+        ConfigError, match=r"crop of 1,000 samples: they are shorter, or take multiples of 2,046, 2,048$"
+    ):
+        ChunkDataset(tmp_path / "out").crops(1000)
 
 
 @pytest.mark.parametrize("options", [{"length_samples": 0}, {"length_samples": 2.0}, {"length_samples": 9, "seed": -1}])

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiochunk.reader.keyed import below, derive, mix, words
+from audiochunk.reader.keyed import below, derive, scramble, words
 
 from . import plain_orders
 
@@ -11,8 +11,8 @@ WORD = st.integers(0, 2**64 - 1)
 
 
 @given(WORD)
-def test_mix_is_the_page_s(z: int) -> None:
-    assert int(mix(np.array([z], np.uint64))[0]) == plain_orders.mix(z)
+def test_scramble_is_the_page_s(z: int) -> None:
+    assert int(scramble(np.array([z], np.uint64))[0]) == plain_orders.scramble(z)
 
 
 @given(WORD, st.lists(st.integers(0, 2**63 - 1), max_size=9))

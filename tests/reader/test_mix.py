@@ -1,6 +1,5 @@
 """Mixes: exact shares, every row of a source before any comes again, and the page's draws."""
 
-from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 import audiochunk
 from audiochunk.errors import ConfigError
 from audiochunk.reader.dataset import ChunkDataset
+from audiochunk.reader.permutation import Permutation
 from audiochunk.reader.sampler import Sampler
 
 from . import plain_orders
@@ -51,6 +51,7 @@ def test_draws_are_the_page_s(ds: ChunkDataset, parts: list[tuple[int, int]], se
         ([1 / 3, 2 / 3], ["1/3", "2/3"]),
         ([1e-3, 1], ["1/1001", "1000/1001"]),
         ([np.float64(0.25), 0.75], ["1/4", "3/4"]),
+        ([np.float32(0.7), np.int64(3)], ["7/37", "30/37"]),
         ([5], ["1"]),
     ],
 )
@@ -72,21 +73,59 @@ def test_shares_without_a_small_denominator_are_rounded_to_a_part_of_65536(ds: C
     assert [Fraction(int(count), 2**16) for count in counts] == list(mix.shares)
 
 
-def test_every_stretch_of_draws_is_near_the_shares(ds: ChunkDataset) -> None:
-    which, _ = audiochunk.mix([(ds, 0.7), (ds, 0.2), (ds, 0.1)], seed=3).draws(np.arange(5000))
-    for start in range(0, 4744, 97):
-        counts = np.bincount(which[start : start + 256], minlength=3)
-        assert np.abs(counts - 256 * np.array([0.7, 0.2, 0.1])).max() < 8
+@pytest.mark.parametrize("weights", [[0.7, 0.2, 0.1], [2**0.5, 3.141592653589793]])
+def test_every_beginning_of_the_draws_is_near_the_shares(ds: ChunkDataset, weights: list[float]) -> None:
+    mix = audiochunk.mix([(ds, weight) for weight in weights], seed=3)
+    which, _ = mix.draws(np.arange(70_000))
+    for source, share in enumerate(mix.shares):
+        drawn = np.cumsum(which == source)
+        assert np.abs(drawn - np.arange(1, 70_001) * float(share)).max() < 2
 
 
-def test_every_row_of_a_source_comes_once_before_any_comes_again(ds: ChunkDataset) -> None:
-    """Up to the draws of one period, which are drawn in another order than they are counted in."""
-    mix = audiochunk.mix([(ds[:30], 0.75), (ds[30:100], 0.25)], seed=1)
-    which, numbers = mix.draws(np.arange(4 * 70 * 3))
-    assert set(Counter(numbers[which == 1].tolist()).values()) == {3}
-    of_first = numbers[which == 0]
-    assert set(Counter(of_first[: 30 * 20].tolist()).values()) == {20}
-    assert not np.array_equal(of_first[:30], of_first[30:60])
+@pytest.mark.parametrize("weights", [(0.75, 0.25), (2**0.5, 3.14159), (0.333, 0.667)])
+def test_every_row_of_a_source_comes_once_before_any_comes_again(
+    ds: ChunkDataset, weights: tuple[float, float]
+) -> None:
+    mix = audiochunk.mix([(ds[:30], weights[0]), (ds[30:100], weights[1])], seed=1)
+    which, numbers = mix.draws(np.arange(100_000))
+    for source, size in ((0, 30), (1, 70)):
+        drawn = numbers[which == source]
+        epochs = drawn[: len(drawn) // size * size].reshape(-1, size)
+        np.testing.assert_array_equal(np.sort(epochs, axis=1), np.broadcast_to(np.arange(size), epochs.shape))
+        assert not np.array_equal(epochs[0], epochs[1])
+
+
+def test_shares_that_are_rounded_are_the_page_s(ds: ChunkDataset) -> None:
+    weights = [2**0.5, 3.141592653589793, 0.577]
+    mix = audiochunk.mix([(ds, weight) for weight in weights])
+    exact = [Fraction(repr(weight)) for weight in weights]
+    assert [share * 2**16 for share in mix.shares] == plain_orders.tickets(exact)
+
+
+def test_what_of_equals_is_missing_goes_to_the_first(ds: ChunkDataset) -> None:
+    """Seven equal weights and one that has no small denominator with them."""
+    weights = [1.0] * 7 + [0.1234567]
+    mix = audiochunk.mix([(ds, weight) for weight in weights])
+    counts = [int(share * 2**16) for share in mix.shares]
+    assert counts == plain_orders.tickets([Fraction(repr(weight)) for weight in weights])
+    assert counts[:7] == sorted(counts[:7], reverse=True)
+
+
+def test_the_draws_of_the_page(ds: ChunkDataset) -> None:
+    mix = audiochunk.mix([(ds[:5], 0.7), (ds[:3], 0.3)], seed=7)
+    which, numbers = mix.draws(range(10))
+    assert list(zip(which.tolist(), numbers.tolist(), strict=True)) == [
+        (0, 2),
+        (1, 0),
+        (0, 3),
+        (0, 1),
+        (1, 1),
+        (0, 4),
+        (0, 0),
+        (1, 2),
+        (0, 1),
+        (0, 0),
+    ]
 
 
 def test_draws_at_random_are_those_in_order(ds: ChunkDataset) -> None:
@@ -97,31 +136,55 @@ def test_draws_at_random_are_those_in_order(ds: ChunkDataset) -> None:
 
 
 def test_a_sampler_takes_the_draws_as_they_come_epoch_after_epoch(ds: ChunkDataset) -> None:
+    """An epoch ends with the first whole batch behind its last draw; none is left out, none comes twice."""
     mix = audiochunk.mix([(ds, 0.7), (ds[:7], 0.3)], n=50)
     assert len(mix) == 50
     for shuffle in (True, False):
-        sampler = Sampler(mix, batch_size=8, shuffle=shuffle)
-        assert len(sampler) == 6
-        assert [number for _ in range(3) for batch in sampler for number in batch] == list(range(3 * 48))
-    whole = Sampler(mix, batch_size=8, drop_last=False)
-    assert [number for _ in range(3) for batch in whole for number in batch] == list(range(3 * 50))
+        for drop_last in (True, False):
+            sampler = Sampler(mix, batch_size=8, shuffle=shuffle, drop_last=drop_last)
+            assert len(sampler) == 7
+            epochs = [[batch.tolist() for batch in sampler] for _ in range(4)]
+            assert [len(epoch) for epoch in epochs] == [7, 6, 6, 6]
+            assert [number for epoch in epochs for batch in epoch for number in batch] == list(range(25 * 8))
+            assert (sampler.epoch, sampler.position) == (4, 0)
+    assert [len(Sampler(mix, batch_size=25).batch(number)) for number in range(5)] == [25] * 5
 
 
-def test_a_mix_goes_on_from_a_state_at_another_world_size(ds: ChunkDataset) -> None:
-    mix = audiochunk.mix([(ds, 0.7), (ds[:7], 0.3)], n=60)
-    alone = Sampler(mix, batch_size=12)
-    expected = [batch.tolist() for _ in range(2) for batch in alone]
-    two = [Sampler(mix, batch_size=6, rank=rank, world_size=2) for rank in range(2)]
-    seen = []
-    for epoch in range(2):
-        for sampler in two:
-            sampler.set_epoch(epoch)
-        seen += [np.concatenate(parts).tolist() for _, *parts in zip(range(5 if epoch == 0 else 2), *two, strict=False)]
-    three = [Sampler(mix, batch_size=4, rank=rank, world_size=3) for rank in range(3)]
-    for sampler in three:
-        sampler.load_state_dict(two[0].state_dict())
-    seen += [np.concatenate(parts).tolist() for parts in zip(*three, strict=True)]
-    assert seen == expected
+@settings(deadline=None, max_examples=60)
+@given(
+    n=st.integers(48, 99),
+    before=st.tuples(st.integers(1, 12), st.integers(1, 4)),
+    after=st.tuples(st.integers(1, 12), st.integers(1, 4)),
+    stop=st.integers(0, 40),
+    drop_last=st.booleans(),
+)
+def test_a_mix_goes_on_from_a_state_at_any_world_and_batch_size(
+    ds: ChunkDataset, n: int, before: tuple[int, int], after: tuple[int, int], stop: int, drop_last: bool
+) -> None:
+    mix = audiochunk.mix([(ds, 0.7), (ds[:7], 0.3)], n=n)
+
+    def ranks(batch_size: int, world_size: int) -> list[Sampler]:
+        options = {"batch_size": batch_size, "world_size": world_size, "drop_last": drop_last}
+        return [Sampler(mix, rank=rank, **options) for rank in range(world_size)]
+
+    def take(samplers: list[Sampler], batches: int) -> list[int]:
+        taken: list[int] = []
+        iterators = [iter(sampler) for sampler in samplers]
+        while batches:
+            parts = [next(iterator, None) for iterator in iterators]
+            if parts[0] is None:
+                iterators = [iter(sampler) for sampler in samplers]
+                continue
+            taken += np.concatenate([part for part in parts if part is not None]).tolist()
+            batches -= 1
+        return taken
+
+    old, new = ranks(*before), ranks(*after)
+    seen = take(old, stop)
+    for sampler in new:
+        sampler.load_state_dict(old[0].state_dict())
+    seen += take(new, 30)
+    assert seen == list(range(len(seen)))
 
 
 def test_a_state_of_another_mix_is_refused(ds: ChunkDataset) -> None:
@@ -130,6 +193,7 @@ def test_a_state_of_another_mix_is_refused(ds: ChunkDataset) -> None:
         audiochunk.mix([(ds, 0.6), (ds, 0.4)]),
         audiochunk.mix([(ds, 0.7), (ds, 0.3)], seed=1),
         audiochunk.mix([(ds, 0.7), (ds[1:], 0.3)]),
+        audiochunk.mix([(ds, 0.7), (ds, 0.3)], n=99),
     ):
         with pytest.raises(ConfigError, match="another order"):
             Sampler(other, batch_size=4).load_state_dict(state)
@@ -142,19 +206,40 @@ def test_draws_go_on_without_end_but_not_before_the_beginning(ds: ChunkDataset) 
         mix[-1]
     with pytest.raises(IndexError, match="no end"):
         mix.gather([3, -1])
+    for part in (slice(-4, None), slice(-4, 9), slice(0, -4), slice(3, None), slice(None)):
+        with pytest.raises(IndexError, match="have no end: a slice of them needs one"):
+            mix[part]
+    np.testing.assert_array_equal(mix[5:9][-1], mix[8])
+    np.testing.assert_array_equal(mix[:9].gather([-1, 0]), mix.gather([8, 0]))
     with pytest.raises(IndexError):
         mix[2**62]
     assert len(mix[5:9]) == 4
     assert not mix[5:9].is_endless
 
 
-def test_parts_of_every_kind_can_be_mixed(ds: ChunkDataset) -> None:
-    both = audiochunk.ConcatDataset([ds, ds])
-    mix = audiochunk.mix([(both, 1), (audiochunk.mix([(ds, 1), (ds[:9], 2)]), 1)])
+def test_a_mix_of_a_mix_goes_through_all_of_it(ds: ChunkDataset) -> None:
+    both = audiochunk.ConcatDataset([ds[:50], ds[50:]])
+    inner = audiochunk.mix([(both, 9), (ds, 1)], n=20)
+    mix = audiochunk.mix([(inner, 1), (ds, 1)])
+    which, numbers = mix.draws(np.arange(4000))
+    assert numbers[which == 0].tolist() == list(range(2000))
+    assert set(inner.draws(numbers[which == 0])[1].tolist()) == set(range(100))
     assert mix.gather(range(50)).shape == (50, 2048)
+    with pytest.raises(ConfigError, match="has no end; take a slice"):
+        audiochunk.ConcatDataset([ds, inner])
+    assert len(audiochunk.ConcatDataset([ds, inner[:20]])) == 120
 
 
-@pytest.mark.parametrize("weight", [0, -1, float("nan"), float("inf"), "a", None])
+def test_many_sources_keep_their_orders(ds: ChunkDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr("audiochunk.reader.mix.Permutation", lambda n, key: made.append(key) or Permutation(n, key))
+    mix = audiochunk.mix([(ds, 1)] * 40)
+    for start in range(0, 3900, 100):
+        mix.gather(range(start, start + 100))
+    assert len(made) == 40
+
+
+@pytest.mark.parametrize("weight", [0, -1, float("nan"), float("inf"), "a", "7/10", None, True])
 def test_weights_that_mean_nothing_are_refused(ds: ChunkDataset, weight: Any) -> None:
     with pytest.raises(ConfigError, match="a weight must be a number above 0"):
         audiochunk.mix([(ds, 1), (ds, weight)])

@@ -241,6 +241,23 @@ def test_the_state_is_small_and_says_what_it_is_of(ds: ChunkDataset) -> None:
     }
 
 
+def test_the_state_of_very_many_parts_is_small_too(ds: ChunkDataset) -> None:
+    parts = audiochunk.ConcatDataset([ds[i : i + 1] for i in [*range(29)] * 50])
+    state = Sampler(parts, batch_size=4).state_dict()
+    assert len(json.dumps(state)) < 300
+    other = audiochunk.ConcatDataset([ds[i : i + 1] for i in [*range(28, -1, -1)] * 50])
+    with pytest.raises(ConfigError, match="another order"):
+        Sampler(other, batch_size=4).load_state_dict(state)
+
+
+def test_a_sampler_knows_the_rows_that_it_is_of(ds: ChunkDataset) -> None:
+    sampler = Sampler(ds, batch_size=4)
+    assert sampler.is_of(ds)
+    assert sampler.is_of(ds[:])
+    assert not sampler.is_of(ds[1:])
+    assert not Sampler(29, batch_size=4).is_of(ds)
+
+
 def others(ds: ChunkDataset, folder: Path) -> dict[str, Sampler]:
     make(folder, [29])
     return {
@@ -293,6 +310,8 @@ def test_what_is_no_state_is_refused(change: dict[str, Any]) -> None:
         {"batch_size": 1.5},
         {"batch_size": True},
         {"batch_size": "4"},
+        {"batch_size": np.array([2])},
+        {"batch_size": 4, "shuffle": np.array([1, 2])},
         {"batch_size": 4, "seed": -1},
         {"batch_size": 4, "seed": 2**64},
         {"batch_size": 4, "rank": 1},
@@ -309,7 +328,7 @@ def test_arguments_that_cannot_be_used_are_refused(options: dict[str, Any]) -> N
         Sampler(100, **options)
 
 
-@pytest.mark.parametrize("rows", [-1, 2**62 + 1, 1.5, "a", None, True])
+@pytest.mark.parametrize("rows", [-1, 2**62 + 1, 1.5, "a", None, True, np.arange(3)])
 def test_a_number_of_rows_that_is_none_is_refused(rows: Any) -> None:
     with pytest.raises(ConfigError, match="the number of rows"):
         Sampler(rows, batch_size=1)
@@ -353,6 +372,16 @@ def test_batches_are_what_gather_takes(ds: ChunkDataset) -> None:
 
 
 # By shards
+
+
+def test_the_order_by_shards_of_the_page(tmp_path: Path) -> None:
+    make(tmp_path / "a", [5, 3, 7, 4, 9, 1])
+    sampler = Sampler(audiochunk.open(tmp_path / "a"), batch_size=1, seed=7, shuffle="shard", shard_window=2)
+    assert flat(sampler) == [
+        *(8, 11, 28, 13, 9, 10, 12, 14),
+        *(0, 23, 26, 21, 3, 19, 24, 4, 1, 2, 25, 22, 20, 27),
+        *(6, 17, 7, 15, 16, 18, 5),
+    ]
 
 
 @settings(deadline=None, max_examples=60)

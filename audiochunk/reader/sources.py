@@ -1,0 +1,59 @@
+"""Several datasets whose rows are alike: what a concatenation and a mix are made of."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from audiochunk.errors import ConfigError
+from audiochunk.reader.rows import Numbers, Rows
+from audiochunk.reader.shard_files import Chunks
+
+
+class Sources:
+    """Datasets, or views of them, by number.
+
+    Args:
+        rows: at least one.
+
+    Raises:
+        ConfigError: there are none, or their rows differ in length or dtype.
+    """
+
+    def __init__(self, rows: Sequence[Rows]) -> None:
+        if not rows:
+            raise ConfigError("no datasets were given")
+        for other in rows:
+            if not isinstance(other, Rows):
+                raise ConfigError(f"{other!r} is not a dataset")
+            if (other.width, other.dtype) != (rows[0].width, rows[0].dtype):
+                raise ConfigError(
+                    f"rows of {rows[0].width:,} {rows[0].dtype} and of {other.width:,} {other.dtype} do not go together"
+                )
+        self.rows = tuple(rows)
+
+    @property
+    def dataset_id(self) -> str:
+        """The identity of the one dataset that all are views of; of several, a digest (xxh3-128) of theirs in order."""
+        identities = [rows.dataset_id for rows in self.rows]
+        if len(set(identities)) == 1:
+            return identities[0]
+        return xxhash.xxh3_128_hexdigest("+".join(identities).encode())
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of an element of any of them."""
+        return self.rows[0].dtype
+
+    @property
+    def width(self) -> int:
+        """Elements of a row of any of them."""
+        return self.rows[0].width
+
+    def fill(self, which: npt.NDArray[np.intp], numbers: Numbers, out: Chunks) -> None:
+        """Copy the row `numbers[i]` of the source `which[i]` into `out[i]`: (n,), (n,), (n, width)."""
+        for source in np.unique(which).tolist():
+            places = np.flatnonzero(which == source)
+            out[places] = self.rows[source].gather(numbers[places])

@@ -1,0 +1,85 @@
+"""One split of a dataset as it lies on disk: what all views of it share."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from audiochunk.errors import ConfigError, DatasetError, printable
+from audiochunk.reader.location import Locator, stream_of
+from audiochunk.reader.shards import ShardArray
+from audiochunk.storage.manifest import Manifest, RecordingRow, read_rows
+
+_CHECKED_AT_OPEN = 1000  # shards whose sizes are looked at when a dataset is opened
+
+
+class Split:
+    """One split of a dataset. Pickled, it is its path and the identity that it must have where it is opened again.
+
+    Args:
+        folder: of the dataset.
+        name: of the split.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        self._expected_id: str | None = None
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What the dataset says of itself.
+
+        Raises:
+            DatasetError: there is no dataset, it is damaged, or it is not the one that was pickled.
+            ConfigError: it has no such split.
+        """
+        manifest = Manifest.read(self.folder)
+        if self._expected_id not in (None, manifest.dataset_id):
+            raise DatasetError(self.folder, f"is not the dataset {self._expected_id} any more")
+        if self.name not in manifest.splits:
+            raise ConfigError(f"no split {self.name!r} here; there are: {', '.join(sorted(manifest.splits))}")
+        return manifest
+
+    @cached_property
+    def chunks(self) -> ShardArray:
+        """All chunks of the split.
+
+        Raises:
+            DatasetError: one of the first shards is missing, or has another size.
+        """
+        entries = [shard for shard in self.manifest.shards if shard.split == self.name]
+        array = ShardArray(self.folder, entries, self.manifest.encoding, self.manifest.compression)
+        array.files.check_sizes(_CHECKED_AT_OPEN)
+        return array
+
+    @cached_property
+    def recordings(self) -> tuple[RecordingRow, ...]:
+        """Rows of the recordings table for this split, in path order.
+
+        Raises:
+            DatasetError: they are damaged, or say something else than the manifest.
+        """
+        rows = read_rows(self.folder, self.manifest.recordings)
+        found = tuple(row for row in rows if row.split == self.name)
+        self._check(found)
+        return found
+
+    def _check(self, rows: tuple[RecordingRow, ...]) -> None:
+        """Compare where rows say their chunks are with what follows from their frames."""
+        chunks = 0
+        for row in rows:
+            expected = stream_of(row, self.manifest.encoding).n_chunks if row.error is None else 0
+            if (row.first_chunk, row.chunks) != (chunks, expected):
+                what = f"{printable(row.path)}: chunks {row.first_chunk} + {row.chunks}, expected {chunks} + {expected}"
+                raise DatasetError(self.folder / self.manifest.recordings.name, what)
+            chunks += row.chunks
+        if chunks != len(self.chunks):
+            what = f"{chunks} chunks of split {self.name}; the manifest says {len(self.chunks)}"
+            raise DatasetError(self.folder / self.manifest.recordings.name, what)
+
+    @cached_property
+    def locator(self) -> Locator:
+        """What finds where chunks came from."""
+        return Locator(self.recordings, self.manifest.encoding)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "name": self.name, "_expected_id": self.manifest.dataset_id}
