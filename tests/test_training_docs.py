@@ -1,5 +1,6 @@
 """docs/training.md and docs/orders.md: what they show runs, what they state is so."""
 
+import os
 import re
 import subprocess
 import sys
@@ -40,6 +41,39 @@ def test_examples_run(workplace: Path, number: int) -> None:
         [sys.executable, "-W", "error", "-c", code], cwd=workplace, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+# What makes the examples of the last section short, and what they need.
+SHORT = {
+    "train_torch.py": ("torch", "--steps 4 --batch-size 2 --eval-chunks 6 --width 32 --depth 1"),
+    "train_jax.py": (
+        "jax",
+        "--steps 2 --batch-size 2 --eval-chunks 4 --width 16 --depth 1 --out checkpoints/model.npz",
+    ),
+    "compress_with_lm.py": ("constriction", "--chunks 2"),
+}
+
+
+def test_examples_train_on_the_samples_and_compress_them(workplace: Path) -> None:
+    """The commands as they are shown, one after the other, for a few steps."""
+    commands = re.findall(r"^python (examples/(\w+\.py) [^#\n]*)", TRAINING, re.MULTILINE)
+    assert [name for _, name in commands] == ["train_torch.py", "train_jax.py", "compress_with_lm.py"]
+    if missing := [needed for needed, _ in SHORT.values() if find_spec(needed) is None]:
+        pytest.skip(f"needs {', '.join(missing)}")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
+    for command, name in commands:
+        words = [
+            sys.executable,
+            "-W",
+            "error",
+            ROOT / command.split()[0],
+            *command.split()[1:],
+            *SHORT[name][1].split(),
+        ]
+        done = subprocess.run(words, cwd=workplace, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        said = "decoded bytes are equal" if name.startswith("compress") else "FLAC, each recording"
+        assert said in done.stdout
 
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
