@@ -231,8 +231,8 @@ def _conversion(quantizer: str) -> _Convert:
 
 
 def _require_count(num_chunks: int) -> None:
-    if num_chunks < 0:
-        raise ConfigError(f"num_chunks must be at least 0, not {num_chunks}")
+    if not isinstance(num_chunks, int) or num_chunks < 0:
+        raise ConfigError(f"num_chunks must be a whole number, at least 0, not {num_chunks!r}")
 
 
 def _chunks(path: AnyPath, encoding: Encoding, convert: _Convert) -> Iterator[bytes]:

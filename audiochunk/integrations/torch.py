@@ -58,7 +58,7 @@ class Loader:
     def __init__(
         self, rows: Rows, sampler: Sampler, *, dtype: torch.dtype | None = None, pin_memory: bool = False
     ) -> None:
-        if not sampler.is_of(rows):
+        if not isinstance(rows, Rows) or not sampler.is_of(rows):
             raise ConfigError(f"the sampler is not of {rows!r}")
         self._rows, self._sampler = rows, sampler
         self._dtype = _tensor_dtype(rows.dtype, dtype)

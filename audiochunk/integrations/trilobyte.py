@@ -46,6 +46,8 @@ def tokenize(stored: npt.NDArray[Any], encoding: Encoding, *, pad: bool = False)
     >>> tokenize(np.array([0x8001, 0x7FFF], np.uint16), Encoding(bits=16), pad=True).tolist()
     [128, 257, 768, 127, 511, 768]
     """
+    if not isinstance(stored, np.ndarray):
+        raise ConfigError(f"chunks are an array, as ds[i] and ds.gather(...) give; not {stored!r}")
     width, positions = _positions(encoding, pad)
     expected = np.dtype("<u2" if encoding.stored_as == "U16" else "u1")
     if stored.dtype != expected:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from audiochunk.config import Encoding
 from audiochunk.errors import ConfigError
 from audiochunk.reader.rows import Numbers, Rows, sizes_within
 from audiochunk.reader.shard_files import Chunks
@@ -35,6 +36,11 @@ class ConcatDataset(Rows):
     def dataset_id(self) -> str:
         """That of the one dataset that all are views of; of several, a digest of theirs."""
         return self._sources.dataset_id
+
+    @property
+    def encoding(self) -> Encoding:
+        """How samples became bytes."""
+        return self._sources.encoding
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from audiochunk.config import Encoding
 from audiochunk.errors import ConfigError
 from audiochunk.reader.arguments import seed_of, whole
 from audiochunk.reader.endless import EndlessRows
@@ -68,7 +69,7 @@ class Crops(EndlessRows):
             multiples = ", ".join(f"{unit:,}" for unit in sorted(units - {1}))
             raise ConfigError(
                 f"no recording of {chunks.selection} has a crop of {self._length:,} samples: they are shorter, or take"
-                f" multiples of {multiples}"
+                f" multiples of {multiples} (less with a smaller --block)"
                 if multiples
                 else f"no recording of {chunks.selection} is as long as {self._length:,} samples"
             )
@@ -83,6 +84,11 @@ class Crops(EndlessRows):
     def dataset_id(self) -> str:
         """The identity of the chunks."""
         return self._chunks.dataset_id
+
+    @property
+    def encoding(self) -> Encoding:
+        """How samples became bytes."""
+        return self._chunks.encoding
 
     @property
     def dtype(self) -> np.dtype[Any]:

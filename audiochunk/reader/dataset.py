@@ -98,11 +98,6 @@ class ChunkDataset(Rows):
         return self._array.files.dtype
 
     @property
-    def vocab_size(self) -> int:
-        """How many values an element of a chunk can take."""
-        return self.encoding.vocab_size
-
-    @property
     def width(self) -> int:
         """Elements of a chunk."""
         return self._array.files.tokens

@@ -40,12 +40,10 @@ class EndlessRows(Rows):
     @overload
     def __getitem__(self, index: "npt.NDArray[Any] | list[int]") -> Chunks: ...
     def __getitem__(self, index: Any) -> Any:
-        if (
-            isinstance(index, slice)
-            and self.is_endless
-            and (index.stop is None or min(index.start or 0, index.stop) < 0)
-        ):
-            raise IndexError(f"{self._noun}s have no end: a slice of them needs one, and bounds from 0 on")
+        if isinstance(index, slice) and self.is_endless:
+            first, step = index.start or 0, index.step or 1
+            if step < 0 or first < 0 or index.stop is None or not 0 <= index.stop < MOST_ROWS:
+                raise IndexError(f"{self._noun}s have no end: a slice of them goes forwards, from 0 on, and has one")
         return super().__getitem__(index)
 
     def _at(self, index: int) -> int:

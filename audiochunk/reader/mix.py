@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from audiochunk.config import Encoding
 from audiochunk.errors import ConfigError
 from audiochunk.reader.arguments import seed_of, whole
 from audiochunk.reader.endless import EndlessRows
@@ -20,6 +21,7 @@ from audiochunk.reader.sources import Sources
 
 # Draws after which all shares are exact, at most.
 _LONGEST_PERIOD = 2**16
+_ORDERS_KEPT = 128
 
 Weight = float | Fraction
 
@@ -49,6 +51,10 @@ class Mix(EndlessRows):
     _noun = "draw"
 
     def __init__(self, sources: Sequence[tuple[Rows, Weight]], seed: int = 0, *, n: int | None = None) -> None:
+        sources = list(sources)
+        for source in sources:
+            if not isinstance(source, tuple) or len(source) != 2:
+                raise ConfigError(f"a mix is made of (dataset, weight), not of {source!r}")
         self._sources = Sources([rows for rows, _ in sources])
         self._seed = seed_of(seed)
         self._sizes = [len(rows) for rows in self._sources.rows]
@@ -65,8 +71,8 @@ class Mix(EndlessRows):
         places = (2 * turns + 1) / (2 * np.array(self._tickets)[owners])
         self._owners = owners[np.lexsort((owners, places))]
         self._slots = [np.flatnonzero(self._owners == source) for source in range(len(self._tickets))]
-        # The order of the epoch that each dataset was last seen in.
-        self._orders: dict[int, tuple[int, Permutation]] = {}
+        # By dataset and epoch. Each may have a table of half a megabyte.
+        self._orders: dict[tuple[int, int], Permutation] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_orders": {}}
@@ -75,6 +81,11 @@ class Mix(EndlessRows):
     def dataset_id(self) -> str:
         """That of the one dataset that all are views of; of several, a digest of theirs."""
         return self._sources.dataset_id
+
+    @property
+    def encoding(self) -> Encoding:
+        """How samples became bytes."""
+        return self._sources.encoding
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -132,11 +143,13 @@ class Mix(EndlessRows):
         return rows
 
     def _order(self, source: int, epoch: int) -> Permutation:
-        kept = self._orders.get(source)
-        if kept is None or kept[0] != epoch:
-            kept = epoch, Permutation(self._sizes[source], derive(self._seed, MIX, source, epoch))
-            self._orders[source] = kept
-        return kept[1]
+        found = self._orders.get((source, epoch))
+        if found is None:
+            found = Permutation(self._sizes[source], derive(self._seed, MIX, source, epoch))
+            kept = list(self._orders.items())[-max(_ORDERS_KEPT, 2 * len(self._sizes)) :]
+            # A new dict, so that threads do not see one that changes.
+            self._orders = {**dict(kept), (source, epoch): found}
+        return found
 
     def _row(self, number: int) -> Chunks:
         return self._filled_row(number)
@@ -163,7 +176,9 @@ def _tickets(weights: Sequence[Weight]) -> list[int]:
     for source in lost[: _LONGEST_PERIOD - sum(counts)]:
         counts[source] += 1
     if 0 in counts:
-        raise ConfigError(f"weight {weights[counts.index(0)]!r} is too small: its share is below 2**-17")
+        raise ConfigError(
+            f"weight {weights[counts.index(0)]!r} is too small beside the others: its share is below 2**-16"
+        )
     return counts
 
 

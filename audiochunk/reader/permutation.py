@@ -8,8 +8,6 @@ import numpy.typing as npt
 from audiochunk.errors import ConfigError
 from audiochunk.reader.keyed import Words, below, scramble, words
 
-Numbers = npt.NDArray[np.int64]
-
 MOST = 2**62
 # Fewer numbers are shuffled one by one: a Feistel network has then too few keys for so few bits, and shows.
 _FEISTEL_FROM = 2**16
@@ -37,7 +35,7 @@ class Permutation:
         if not 0 <= n <= MOST:
             raise ConfigError(f"{n} numbers: there may be 0 to 2**62")
         self._n = n
-        self._table: Numbers | None = None
+        self._table: npt.NDArray[np.int64] | None = None
         if n < _FEISTEL_FROM:
             self._table = _shuffled(n, key)
             return
@@ -45,7 +43,7 @@ class Permutation:
         self._left_bits, self._right_bits = bits // 2, bits - bits // 2
         self._round_keys = words(key, np.arange(_ROUNDS))
 
-    def __call__(self, positions: Numbers) -> Numbers:
+    def __call__(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The numbers at these positions, each `0 <= position < n`: of the same shape, int64."""
         if self._table is not None:
             return self._table[positions]
@@ -75,7 +73,7 @@ def permutation(n: int, key: int) -> Permutation:
     return Permutation(n, key)
 
 
-def _shuffled(n: int, key: int) -> Numbers:
+def _shuffled(n: int, key: int) -> npt.NDArray[np.int64]:
     order = list(range(n))
     last = np.arange(n, dtype=np.int64)
     others = below(words(key, last), (last + 1).astype(np.uint64)).tolist()

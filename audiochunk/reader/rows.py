@@ -7,6 +7,7 @@ from typing import Any, Self, overload
 import numpy as np
 import numpy.typing as npt
 
+from audiochunk.config import Encoding
 from audiochunk.reader.shard_files import Chunks
 
 Numbers = npt.NDArray[np.int64]
@@ -26,6 +27,16 @@ class Rows(Sequence[Chunks]):
     @abstractmethod
     def dataset_id(self) -> str:
         """The identity of the chunks behind the rows."""
+
+    @property
+    @abstractmethod
+    def encoding(self) -> Encoding:
+        """How samples became bytes; of several datasets, that of the first: others may differ in what codes do not."""
+
+    @property
+    def vocab_size(self) -> int:
+        """How many values an element of a row can take."""
+        return self.encoding.vocab_size
 
     @property
     @abstractmethod
@@ -94,7 +105,13 @@ class Rows(Sequence[Chunks]):
         return self.gather(index)
 
     def __getitems__(self, indices: Sequence[int]) -> Chunks:
-        """A batch, as `torch.utils.data.DataLoader` asks for it."""
+        """A batch, as `torch.utils.data.DataLoader` asks for it.
+
+        Raises:
+            IndexError: no such numbers; of batches of batches, what to do instead.
+        """
+        if np.ndim(indices) == 2:
+            raise IndexError("a DataLoader takes a Sampler as batch_sampler=, or as sampler= with batch_size=None")
         return self.gather(indices)
 
     def _getitems(self, indices: Sequence[int]) -> list[Chunks]:
@@ -119,6 +136,8 @@ class Rows(Sequence[Chunks]):
         shape = len(numbers), self.width
         if out is None:
             out = np.empty(shape, self.dtype)
+        elif not isinstance(out, np.ndarray):
+            raise ValueError(f"out must be an array, {shape} of {self.dtype}; it is a {type(out).__name__}")
         elif out.shape != shape or out.dtype != self.dtype or not out.flags.carray:
             raise ValueError(
                 f"out must be C-contiguous and writable, {shape} of {self.dtype}; it is {out.shape} of {out.dtype}"

@@ -1,5 +1,6 @@
 """Which chunks make which batch: seeded orders, for any number of ranks, that can be gone on with."""
 
+import os
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -23,8 +24,9 @@ State = dict[str, Any]
 class Sampler:
     """Batches of row numbers: each epoch another uniform order of all rows, the same on every machine.
 
-    One `iter()` is the rest of one epoch. A batch counts as consumed when it is yielded; after the last one, the next
-    `iter()` begins the next epoch. In memory there are a few batches, however many rows there are.
+    One `iter()` is the rest of one epoch; all that are alive share one position. A batch counts as consumed when it is
+    yielded; after the last one, the next `iter()` begins the next epoch. In memory there are a few batches, however
+    many rows there are.
 
     The order is that of all ranks together: a global batch is the next `batch_size * world_size` numbers, and rank r
     has the r-th part of it. So with a global batch of one size, the sequence of global batches is the same for any
@@ -52,8 +54,8 @@ class Sampler:
     def __init__(
         self,
         rows: "Rows | int",
-        *,
         batch_size: int,
+        *,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -63,9 +65,13 @@ class Sampler:
     ) -> None:
         self.batch_size = whole(batch_size, 1, "batch_size")
         self.world_size = whole(world_size, 1, "world_size")
-        self.rank = whole(rank, 0, "rank", most=self.world_size - 1)
+        self.rank = whole(rank, 0, f"with world_size={world_size}, rank", most=self.world_size - 1)
         self.seed = seed_of(seed)
+        if not isinstance(drop_last, bool):
+            raise ConfigError(f"drop_last must be True or False, not {drop_last!r}")
         self.drop_last = drop_last
+        if isinstance(rows, (str, os.PathLike)):
+            raise ConfigError(f"{rows!r} is a path; open it first: audiochunk.open({os.fspath(rows)!r})")
         self._n = len(rows) if isinstance(rows, Rows) else whole(rows, 0, "the number of rows")
         self._endless = isinstance(rows, Rows) and rows.is_endless
         self._dataset_id = rows.dataset_id if isinstance(rows, Rows) else None
@@ -73,8 +79,11 @@ class Sampler:
         self._selection = _short(rows.selection if isinstance(rows, Rows) else f"[0:{self._n}]")
         self._epoch, self._position = 0, 0
         if (drop_last or self._endless) and self._n < self._global_batch:
+            if not self._n:
+                raise ConfigError(f"there are no rows in {self._selection}")
+            advice = "a larger n for what is drawn" if self._endless else "drop_last=False"
             raise ConfigError(
-                f"{self._n} rows do not fill a batch of {self._global_batch}; take a smaller batch, or drop_last=False"
+                f"{self._n} rows do not fill a batch of {self._global_batch}; take a smaller one, or {advice}"
             )
 
     def _order_of(self, rows: "Rows | int", shuffle: bool | Literal["shard"], shard_window: int) -> Order:
@@ -88,6 +97,11 @@ class Sampler:
         if self._endless:
             return InOrder(self._n)
         return GlobalOrder(self._n, self.seed) if shuffle else InOrder()
+
+    def __repr__(self) -> str:
+        ranks = f"rank {self.rank} of {self.world_size}"
+        where = f"epoch {self._epoch}, position {self._position}"
+        return f"Sampler({self._selection} {self._order.name}, batches of {self.batch_size}, {ranks}, {where})"
 
     @property
     def epoch(self) -> int:
@@ -141,10 +155,10 @@ class Sampler:
         """Go to the beginning of an epoch; if it is the one that is going on, stay where it is.
 
         Raises:
-            ConfigError: below 0.
+            ConfigError: below 0, or too large.
         """
         if epoch != self._epoch:
-            self._epoch, self._position = whole(epoch, 0, "epoch", most=2**32 - 1), 0
+            self._epoch, self._position = self._epoch_of(epoch), 0
 
     def is_of(self, rows: Rows) -> bool:
         """Whether these are the rows that the numbers in the batches are of."""
@@ -167,17 +181,22 @@ class Sampler:
             ConfigError: it is of another dataset, other rows, order or seed, or is none.
         """
         identity = self._identity()
-        if not isinstance(state, dict) or state.keys() != {*identity, "epoch", "position"}:
-            raise ConfigError(f"not the state of a sampler: {state!r}")
+        keys = {*identity, "epoch", "position"}
+        if not isinstance(state, dict) or state.keys() != keys:
+            raise ConfigError(f"the state of a sampler is a dict of {', '.join(sorted(keys))}; this is {state!r:.200}")
         for key, expected in identity.items():
             if state[key] != expected:
                 raise ConfigError(f"the state is of another {key}: {state[key]}; this sampler's is {expected}")
-        position = whole(state["position"], 0, "position", most=MOST_ROWS if self._endless else self._n)
-        self._epoch, self._position = whole(state["epoch"], 0, "epoch", most=2**32 - 1), position
+        position = whole(state["position"], 0, "position", most=MOST_ROWS // 2 if self._endless else self._n)
+        self._epoch, self._position = self._epoch_of(state["epoch"]), position
 
     def _identity(self) -> State:
         order = f"{self._selection} {self._order.name}"
         return {"version": _VERSION, "dataset_id": self._dataset_id, "order": order, "seed": self.seed}
+
+    def _epoch_of(self, value: int) -> int:
+        most = 2**32 - 1
+        return whole(value, 0, "epoch", most=min(most, MOST_ROWS // 2 // self._n) if self._endless else most)
 
     def _batches(self, rows: int) -> int:
         if self.drop_last and not self._endless:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from audiochunk.config import Encoding
 from audiochunk.errors import ConfigError
 from audiochunk.reader.rows import Numbers, Rows
 from audiochunk.reader.shard_files import Chunks
@@ -19,7 +20,7 @@ class Sources:
         rows: at least one.
 
     Raises:
-        ConfigError: there are none, or their rows differ in length or dtype.
+        ConfigError: there are none, or their rows differ in length, dtype, or what their codes mean.
     """
 
     def __init__(self, rows: Sequence[Rows]) -> None:
@@ -32,6 +33,9 @@ class Sources:
                 raise ConfigError(
                     f"rows of {rows[0].width:,} {rows[0].dtype} and of {other.width:,} {other.dtype} do not go together"
                 )
+            ours, theirs = _codes(rows[0]), _codes(other)
+            if ours != theirs:
+                raise ConfigError(f"the same bytes mean other samples in {ours} and in {theirs} codes")
         self.rows = tuple(rows)
 
     @property
@@ -41,6 +45,11 @@ class Sources:
         if len(set(identities)) == 1:
             return identities[0]
         return xxhash.xxh3_128_hexdigest("+".join(identities).encode())
+
+    @property
+    def encoding(self) -> Encoding:
+        """Of the first."""
+        return self.rows[0].encoding
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -57,3 +66,10 @@ class Sources:
         for source in np.unique(which).tolist():
             places = np.flatnonzero(which == source)
             out[places] = self.rows[source].gather(numbers[places])
+
+
+def _codes(rows: Rows) -> str:
+    """What the bytes of rows mean, as text."""
+    encoding = rows.encoding
+    order = f" {encoding.byte_order}-endian" if encoding.bytes_per_code > 1 else ""
+    return f"{encoding.bits}-bit{order} {encoding.quantizer}"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from audiochunk.config import Encoding
 from audiochunk.reader.arguments import whole
 from audiochunk.reader.location import Location
 from audiochunk.reader.rows import Numbers, Rows, sizes_within
@@ -50,6 +51,11 @@ class Windows(Rows):
     def dataset_id(self) -> str:
         """The identity of the chunks."""
         return self._chunks.dataset_id
+
+    @property
+    def encoding(self) -> Encoding:
+        """How samples became bytes."""
+        return self._chunks.encoding
 
     @property
     def dtype(self) -> np.dtype[Any]:

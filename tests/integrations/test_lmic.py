@@ -393,7 +393,7 @@ def test_what_is_no_audio_is_not_skipped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_chunks": -1}, "num_chunks must be at least 0, not -1"),
+        ({"num_chunks": -1}, "num_chunks must be a whole number, at least 0, not -1"),
         ({"blocking_size": 0}, "block must be at least 1 sample"),
         ({"chunk_size_bytes": 0}, "chunk_bytes must be at least 1"),
         ({"chunk_size_bytes": 2047, "use_16bit": True}, "does not hold whole 16-bit codes"),
@@ -436,7 +436,7 @@ def test_datasets_that_cannot_be_read_are_refused_at_once(wavs: list[Path], tmp_
     build(wavs[0].parent, tmp_path / "shards")
     with pytest.raises(ConfigError, match="no split 'val' here"):
         lmic.get_dataset_iterator(tmp_path / "shards", split="val")
-    with pytest.raises(ConfigError, match="num_chunks must be at least 0, not -1"):
+    with pytest.raises(ConfigError, match="num_chunks must be a whole number, at least 0, not -1"):
         lmic.get_dataset_iterator(tmp_path / "shards", -1)
 
 

@@ -41,6 +41,12 @@ def test_rows_that_differ_are_refused(tmp_path: Path) -> None:
     a, b = audiochunk.open(tmp_path / "a"), audiochunk.open(tmp_path / "b")
     with pytest.raises(ConfigError, match="2,048 uint8 and of 1,024 uint16 do not go together"):
         ConcatDataset([a, b])
+    make(tmp_path / "c", [5], quantizer="mulaw")
+    make(tmp_path / "d", [5], bits=16, byte_order="big")
+    with pytest.raises(ConfigError, match="other samples in 8-bit linear and in 8-bit mulaw codes"):
+        ConcatDataset([a, audiochunk.open(tmp_path / "c")])
+    with pytest.raises(ConfigError, match="in 8-bit linear and in 16-bit big-endian linear codes"):
+        ConcatDataset([a, audiochunk.open(tmp_path / "d")])
     with pytest.raises(ConfigError, match="no datasets"):
         ConcatDataset([])
     with pytest.raises(ConfigError, match="is not a dataset"):

@@ -1,5 +1,6 @@
 """Mixes: exact shares, every row of a source before any comes again, and the page's draws."""
 
+import pickle
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,10 @@ def test_a_sampler_takes_the_draws_as_they_come_epoch_after_epoch(ds: ChunkDatas
             assert [len(epoch) for epoch in epochs] == [7, 6, 6, 6]
             assert [number for epoch in epochs for batch in epoch for number in batch] == list(range(25 * 8))
             assert (sampler.epoch, sampler.position) == (4, 0)
-    assert [len(Sampler(mix, batch_size=25).batch(number)) for number in range(5)] == [25] * 5
+    two = [Sampler(mix, batch_size=4, rank=rank, world_size=2) for rank in range(2)]
+    for number in range(25):
+        numbers = [row for sampler in two for row in sampler.batch(number).tolist()]
+        assert numbers == list(range(8 * number, 8 * number + 8))
 
 
 @settings(deadline=None, max_examples=60)
@@ -206,8 +210,9 @@ def test_draws_go_on_without_end_but_not_before_the_beginning(ds: ChunkDataset) 
         mix[-1]
     with pytest.raises(IndexError, match="no end"):
         mix.gather([3, -1])
-    for part in (slice(-4, None), slice(-4, 9), slice(0, -4), slice(3, None), slice(None)):
-        with pytest.raises(IndexError, match="have no end: a slice of them needs one"):
+    odd = [slice(-4, None), slice(-4, 9), slice(0, -4), slice(3, None), slice(None), slice(None, 5, -1), slice(2**62)]
+    for part in odd:
+        with pytest.raises(IndexError, match="have no end: a slice of them goes forwards"):
             mix[part]
     np.testing.assert_array_equal(mix[5:9][-1], mix[8])
     np.testing.assert_array_equal(mix[:9].gather([-1, 0]), mix.gather([8, 0]))
@@ -237,6 +242,13 @@ def test_many_sources_keep_their_orders(ds: ChunkDataset, monkeypatch: pytest.Mo
     for start in range(0, 3900, 100):
         mix.gather(range(start, start + 100))
     assert len(made) == 40
+    assert len(pickle.dumps(mix)) < 100_000
+    # In any order: three epochs of each, the first of which is known.
+    made.clear()
+    shuffled = Sampler(mix[:12_000], batch_size=100)
+    for batch in shuffled:
+        mix.draws(batch)
+    assert len(made) == 40 * 2
 
 
 @pytest.mark.parametrize("weight", [0, -1, float("nan"), float("inf"), "a", "7/10", None, True])
@@ -251,8 +263,19 @@ def test_what_cannot_be_mixed_is_refused(ds: ChunkDataset, tmp_path: Path) -> No
         audiochunk.mix([(ds, 1), (audiochunk.open(tmp_path / "b"), 1)])
     with pytest.raises(ConfigError, match="no datasets"):
         audiochunk.mix([])
+    with pytest.raises(ConfigError, match=r"made of \(dataset, weight\)"):
+        audiochunk.mix([ds, ds])  # type: ignore[list-item]
     with pytest.raises(ConfigError, match="is empty"):
         audiochunk.mix([(ds, 1), (ds[:0], 1)])
+    with pytest.raises(ConfigError, match="no datasets"):
+        audiochunk.mix(pair for pair in [])  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="a larger n"):
+        Sampler(audiochunk.mix([(ds, 1)], n=3), batch_size=4, drop_last=False)
+    endless = Sampler(audiochunk.mix([(ds, 1)], n=10**12), batch_size=4)
+    endless.set_epoch(10**6)
+    assert next(iter(endless)).tolist() == [10**18, 10**18 + 1, 10**18 + 2, 10**18 + 3]
+    with pytest.raises(ConfigError, match="epoch must be"):
+        endless.set_epoch(10**7)
     with pytest.raises(ConfigError, match="too small"):
         audiochunk.mix([(ds, 1), (ds, 1.234567e-6)])
     with pytest.raises(ConfigError, match="seed"):

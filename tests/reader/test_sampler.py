@@ -296,9 +296,9 @@ def test_what_is_no_state_is_refused(change: dict[str, Any]) -> None:
     sampler = Sampler(100, batch_size=10)
     with pytest.raises(ConfigError):
         sampler.load_state_dict({**sampler.state_dict(), **change})
-    with pytest.raises(ConfigError, match="not the state of a sampler"):
+    with pytest.raises(ConfigError, match="the state of a sampler is a dict"):
         sampler.load_state_dict({"position": 1})
-    with pytest.raises(ConfigError, match="not the state of a sampler"):
+    with pytest.raises(ConfigError, match="the state of a sampler is a dict"):
         sampler.load_state_dict(None)  # type: ignore[arg-type]
     assert (sampler.epoch, sampler.position) == (0, 0)
 
@@ -328,7 +328,23 @@ def test_arguments_that_cannot_be_used_are_refused(options: dict[str, Any]) -> N
         Sampler(100, **options)
 
 
-@pytest.mark.parametrize("rows", [-1, 2**62 + 1, 1.5, "a", None, True, np.arange(3)])
+def test_what_one_may_have_meant_is_said(ds: ChunkDataset) -> None:
+    with pytest.raises(ConfigError, match="open it first"):
+        Sampler("shards", batch_size=4)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="there are no rows in"):
+        Sampler(ds[:0], batch_size=4)
+    with pytest.raises(ConfigError, match="with world_size=1, rank"):
+        Sampler(ds, batch_size=4, rank=1)
+    with pytest.raises(ConfigError, match="drop_last must be True or False"):
+        Sampler(ds, batch_size=4, drop_last="no")  # type: ignore[arg-type]
+    with pytest.raises(IndexError, match="as batch_sampler="):
+        ds.__getitems__([[0, 1], [2, 3]])  # type: ignore[list-item]
+    assert repr(Sampler(ds, 4)).startswith(
+        "Sampler(train[0:29] shuffled, batches of 4, rank 0 of 1, epoch 0, position 0"
+    )
+
+
+@pytest.mark.parametrize("rows", [-1, 2**62 + 1, 1.5, None, True, np.arange(3)])
 def test_a_number_of_rows_that_is_none_is_refused(rows: Any) -> None:
     with pytest.raises(ConfigError, match="the number of rows"):
         Sampler(rows, batch_size=1)
