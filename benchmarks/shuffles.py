@@ -50,11 +50,16 @@ def main() -> None:
     add("--epochs", type=int, default=20, help="how many (default %(default)s)")
     add("--out", type=Path, default=Path(__file__).parent / "results", help="folder for Markdown and JSON")
     given = parser.parse_args()
+    if min(given.batch, given.epochs) < 1:
+        parser.error("--batch and --epochs are above 0")
     with tempfile.TemporaryDirectory() as scratch:
         wavs, out = given.wavs or Path(scratch) / "wavs", Path(scratch) / "shards"
         if given.wavs is None:
             subprocess.run([sys.executable, EXAMPLES / "make_wavs.py", wavs], check=True, stdout=subprocess.DEVNULL)
-        audiochunk.build(wavs, out, shard_size=given.shard_size, on_error="skip", fsync=False)
+        try:
+            audiochunk.build(wavs, out, shard_size=given.shard_size, on_error="skip", fsync=False)
+        except audiochunk.AudiochunkError as error:
+            sys.exit(f"shuffles: {error}")
         with audiochunk.open(out) as ds:
             tables.write(
                 "shuffles", "Orders beside each other", [compare(ds, given.batch, given.epochs)], out=given.out
@@ -63,6 +68,8 @@ def main() -> None:
 
 def compare(ds: audiochunk.ChunkDataset, batch: int, epochs: int) -> Table:
     """One row an order."""
+    if len(ds) < 16 * batch:
+        sys.exit(f"shuffles: {len(ds)} chunks are less than 16 batches of {batch}; take a smaller --batch")
     loud = loudness(ds)
     firsts = np.array([row.first_chunk for row in ds.recordings if row.chunks])
     recording = np.searchsorted(firsts, np.arange(len(ds)), side="right") - 1

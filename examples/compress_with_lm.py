@@ -18,7 +18,7 @@ and compared. The exit code is 1 if one byte differs or the compressed size is 1
 The decoder knows only the bytes that it has decoded, so it asks the model for one byte after another. Its probabilities
 must equal the encoder's in every bit, and those of a whole chunk at once do not: sums of floats depend on their order.
 So the encoder goes byte by byte too, through the same function, with as many chunks side by side. What it writes can
-be decoded on the same machine with the same version of torch, and need not be elsewhere.
+be decoded on the same machine with the same version of torch and as many threads, and need not be elsewhere.
 """
 
 import argparse
@@ -28,11 +28,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import checkpoint
 import constriction
 import numpy as np
 import numpy.typing as npt
 import torch
 from byte_model import START, Model
+from options import positive
 from tqdm import tqdm
 
 import audiochunk
@@ -46,7 +48,7 @@ _FAMILY = constriction.stream.model.Categorical(perfect=False)
 
 def load(path: Path, device: torch.device) -> Model:
     """The model of a checkpoint."""
-    saved = torch.load(path, map_location=device)
+    saved = checkpoint.load(path, device)
     model = Model(**saved["shape"])
     model.load_state_dict(saved["model"])
     model.to(device)
@@ -107,7 +109,7 @@ def cross_entropy(model: Model, chunks: Bytes, device: torch.device) -> float:
 
 
 def run(options: argparse.Namespace) -> None:
-    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = checkpoint.device_of(options.device)
     val = audiochunk.open(options.dataset, "val")
     model = load(options.checkpoint, device)
     if model.length != val.encoding.chunk_bytes:
@@ -140,12 +142,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compress chunks of val with a trained model, and decompress them.")
     parser.add_argument("dataset", type=Path, help="folder with a split val")
     parser.add_argument("checkpoint", type=Path, help="of train_torch.py")
-    parser.add_argument("--chunks", type=int, default=64, help="how many chunks of val, evenly spread")
-    parser.add_argument("--device", help="cpu or cuda; what there is by default")
+    parser.add_argument("--chunks", type=positive, default=64, help="how many chunks of val, evenly spread")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="cpu or cuda; what there is by default")
     try:
         run(parser.parse_args())
-    except (audiochunk.AudiochunkError, OSError) as error:
+    except (audiochunk.AudiochunkError, checkpoint.CheckpointError, OSError) as error:
         sys.exit(f"compress_with_lm: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ import math
 import os
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from options import positive
 from tqdm import tqdm
 
 import audiochunk
@@ -129,10 +131,13 @@ def chunk_bits(model: Model, chunks: jax.Array) -> jax.Array:
 
 def train(options: argparse.Namespace) -> None:
     rows, val = (audiochunk.open(options.dataset, split) for split in ("train", "val"))
+    if options.out.is_dir() or (options.out.exists() and not options.resume):
+        sys.exit(f"train_jax: {options.out} is there; --resume goes on with a checkpoint, --out names another file")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     n_val = min(len(val), options.eval_chunks or len(val))
     if not n_val:
         sys.exit("train_jax: there are no chunks in val; build the dataset with a larger share of it")
-    model = Model(width=options.width, depth=options.depth, heads=options.heads, rngs=nnx.Rngs(options.seed))
+    model = Model(width=options.width, depth=options.depth, heads=options.heads, rngs=nnx.Rngs(options.seed % 2**32))
 
     def pace(step: jax.Array) -> jax.Array:
         """Learning rate: up in 20 steps, level, and down to nothing over the last two fifths."""
@@ -145,7 +150,7 @@ def train(options: argparse.Namespace) -> None:
     source = iter(data.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
     first = 0
     if options.resume:
-        first = restore(options.out, model, optimizer, source)
+        first = restore(options, rows, model, optimizer, source)
     last = max(first, min(options.steps, options.stop_at or options.steps))
 
     bar = tqdm(total=options.steps, initial=first, unit="step", disable=None)
@@ -159,7 +164,7 @@ def train(options: argparse.Namespace) -> None:
         if step % 10 == 0:  # to look at the loss is to wait for it
             bar.set_postfix(train=f"{loss:.3f}")
         if (step + 1) % options.save_every == 0 or step + 1 == last:
-            save(options.out, model, optimizer, source, step + 1)
+            save(options, rows, model, optimizer, source, step + 1)
     bar.close()
     seconds = max(time.perf_counter() - began, 1e-9)
     print(f"{last - first} steps in {seconds:.0f} s, {waited / seconds:.2%} of them for the loader")
@@ -174,24 +179,45 @@ def train(options: argparse.Namespace) -> None:
     print(f"\n{n_val} chunks of val\n{baselines.table(table)}")
 
 
-def save(path: Path, model: Model, optimizer: nnx.Optimizer, source: Any, step: int) -> None:
-    """Write a checkpoint in one go: there is always a whole one."""
+def identity(options: argparse.Namespace, rows: audiochunk.ChunkDataset) -> dict[str, Any]:
+    """What a checkpoint is worth nothing without. The state of grain's iterator is only a number."""
+    fixed = ("seed", "batch_size", "width", "depth", "heads")
+    return {"dataset": f"{rows.selection} of {rows.dataset_id}", **{name: getattr(options, name) for name in fixed}}
+
+
+def save(
+    options: argparse.Namespace,
+    rows: audiochunk.ChunkDataset,
+    model: Model,
+    optimizer: nnx.Optimizer,
+    source: Any,
+    step: int,
+) -> None:
+    """Write a checkpoint so that there is always a whole one."""
     leaves = jax.tree.leaves(nnx.state((model, optimizer)))
-    where = json.dumps({"step": step, "data": source.get_state()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(temporary := path.with_name(path.name + ".tmp"), "wb") as file:
+    where = json.dumps({"of": identity(options, rows), "step": step, "data": source.get_state()})
+    with open(temporary := options.out.with_name(options.out.name + ".tmp"), "wb") as file:
         np.savez(file, where, *leaves)
-    os.replace(temporary, path)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, options.out)
 
 
-def restore(path: Path, model: Model, optimizer: nnx.Optimizer, source: Any) -> int:
+def restore(
+    options: argparse.Namespace, rows: audiochunk.ChunkDataset, model: Model, optimizer: nnx.Optimizer, source: Any
+) -> int:
     """Put everything where a checkpoint has it; returns how many steps it has made."""
     tree = nnx.state((model, optimizer))
-    with np.load(path) as saved:
-        where = json.loads(str(saved["arr_0"]))
-        leaves = [jnp.asarray(saved[f"arr_{i}"]) for i in range(1, len(saved))]
-    if [leaf.shape for leaf in leaves] != [leaf.shape for leaf in jax.tree.leaves(tree)]:
-        sys.exit(f"train_jax: {path} is of another --width, --depth or --heads")
+    try:
+        with np.load(options.out) as saved:
+            where = json.loads(str(saved["arr_0"]))
+            leaves = [jnp.asarray(saved[f"arr_{i}"]) for i in range(1, len(saved))]
+        found = where["of"]
+    except (ValueError, LookupError, TypeError, zipfile.BadZipFile):
+        sys.exit(f"train_jax: {options.out}: no checkpoint of train_jax.py")
+    for name, value in identity(options, rows).items():
+        if found.get(name) != value:
+            sys.exit(f"train_jax: {options.out} is of another {name}: {found.get(name)}, not {value}")
     nnx.update((model, optimizer), jax.tree.unflatten(jax.tree.structure(tree), leaves))
     source.set_state(where["data"])
     return int(where["step"])
@@ -200,18 +226,18 @@ def restore(path: Path, model: Model, optimizer: nnx.Optimizer, source: Any) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train a small transformer on the bytes of a dataset.")
     parser.add_argument("dataset", type=Path, help="folder with splits train and val")
-    parser.add_argument("--out", type=Path, default=Path("checkpoints/model.npz"), help="the checkpoint")
+    parser.add_argument("--out", type=Path, default=Path("checkpoints/jax/model.npz"), help="the checkpoint")
     parser.add_argument("--resume", action="store_true", help="go on with the checkpoint")
-    parser.add_argument("--stop-at", type=int, help="stop after this step of --steps, for --resume to go on")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--batch-size", type=int, default=4, help="chunks")
+    parser.add_argument("--stop-at", type=positive, help="stop after this step of --steps, for --resume to go on")
+    parser.add_argument("--steps", type=positive, default=200)
+    parser.add_argument("--batch-size", type=positive, default=4, help="chunks")
     parser.add_argument("--lr", type=float, default=3e-3)
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--depth", type=int, default=2)
-    parser.add_argument("--heads", type=int, default=2)
+    parser.add_argument("--width", type=positive, default=128)
+    parser.add_argument("--depth", type=positive, default=2)
+    parser.add_argument("--heads", type=positive, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--eval-chunks", type=int, help="score only so many chunks of val, from the first")
-    parser.add_argument("--save-every", type=int, default=50, help="steps between checkpoints")
+    parser.add_argument("--eval-chunks", type=positive, help="score only so many chunks of val, from the first")
+    parser.add_argument("--save-every", type=positive, default=50, help="steps between checkpoints")
     options = parser.parse_args()
     if options.width % (2 * options.heads):
         sys.exit(f"train_jax: --width must be a multiple of twice --heads, not {options.width} for {options.heads}")
@@ -220,7 +246,8 @@ def main() -> None:
     except (audiochunk.AudiochunkError, OSError) as error:
         sys.exit(f"train_jax: {error}")
     except KeyboardInterrupt:
-        sys.exit("train_jax: stopped; --resume goes on with the last checkpoint")
+        print(f"train_jax: stopped; --resume goes on with {options.out}, if it is there", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

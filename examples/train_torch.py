@@ -20,7 +20,6 @@ It needs torch 2.9 or newer. --resume goes on with a checkpoint, to the same wei
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,10 +27,12 @@ from pathlib import Path
 from typing import Any
 
 import baselines
+import checkpoint
 import numpy as np
 import numpy.typing as npt
 import torch
 from byte_model import Model
+from options import positive
 from torch import Tensor
 from tqdm import tqdm
 
@@ -80,17 +81,9 @@ def forever(batches: Loader) -> Iterator[Tensor]:
         yield from batches
 
 
-def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint so that there is always a whole one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    torch.save(content, temporary)
-    os.replace(temporary, path)
-
-
 def train(options: argparse.Namespace) -> None:
-    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    torch.manual_seed(options.seed)
+    device = checkpoint.device_of(options.device)
+    checkpoint.require_room(options.out, resume=options.resume)
     rows, val = (audiochunk.open(options.dataset, split) for split in ("train", "val"))
     n_val = min(len(val), options.eval_chunks or len(val))
     if not n_val:
@@ -99,9 +92,10 @@ def train(options: argparse.Namespace) -> None:
     dtype = torch.uint8 if rows.dtype == np.uint8 else torch.uint16
     batches = loader(rows, options.batch_size, options.seed, dtype=dtype, pin_memory=device.type == "cuda")
 
+    torch.manual_seed(options.seed)
     shape = {"width": options.width, "depth": options.depth, "heads": options.heads}
     shape, first = {"length": rows.encoding.chunk_bytes, **shape}, 0
-    saved = torch.load(options.out, map_location=device) if options.resume else None
+    saved = checkpoint.load(options.out, device) if options.resume else None
     model = Model(**(saved["shape"] if saved else shape)).to(device)
     optimizers = make_optimizers(model, options.lr)
     if saved:
@@ -114,7 +108,7 @@ def train(options: argparse.Namespace) -> None:
 
     last = max(first, min(options.steps, options.stop_at or options.steps))
     checked = range(0, n_val, -(-n_val // 32))
-    source, waited, began = forever(batches), 0.0, time.perf_counter()
+    source, waited, looked, began = forever(batches), 0.0, 0.0, time.perf_counter()
     bar = tqdm(total=options.steps, initial=first, unit="step", disable=None)
     for step in range(first, last):
         asked = time.perf_counter()
@@ -133,13 +127,15 @@ def train(options: argparse.Namespace) -> None:
         if step % 10 == 0:  # to look at the loss is to wait for the GPU
             bar.set_postfix(train=f"{loss.item():.3f}")
         if (step + 1) % options.check_every == 0 or step + 1 == last:
+            paused = time.perf_counter()
             states = {"model": model.state_dict(), "optimizers": [each.state_dict() for each in optimizers]}
-            save(options.out, {**states, "loader": batches.state_dict(), "step": step + 1, "shape": shape})
+            checkpoint.save(options.out, {**states, "loader": batches.state_dict(), "step": step + 1, "shape": shape})
             found = score(bits, val, checked, device).mean() / model.length
             seconds = time.perf_counter() - began
+            looked += time.perf_counter() - paused
             bar.write(f"step {step + 1}, {seconds:.0f} s: {found:.3f} bits per byte on {len(checked)} chunks of val")
     bar.close()
-    seconds = time.perf_counter() - began
+    seconds = max(time.perf_counter() - began - looked, 1e-9)
     print(f"{last - first} steps in {seconds:.0f} s, {waited / seconds:.2%} of them for the loader")
     if last < options.steps:
         return
@@ -159,26 +155,27 @@ def main() -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on with the checkpoint; its width, depth and heads hold"
     )
-    parser.add_argument("--stop-at", type=int, help="stop after this step of --steps, for --resume to go on")
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--batch-size", type=int, default=4, help="chunks")
+    parser.add_argument("--stop-at", type=positive, help="stop after this step of --steps, for --resume to go on")
+    parser.add_argument("--steps", type=positive, default=600)
+    parser.add_argument("--batch-size", type=positive, default=4, help="chunks")
     parser.add_argument("--lr", type=float, default=3e-3)
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--depth", type=int, default=2)
-    parser.add_argument("--heads", type=int, default=2)
+    parser.add_argument("--width", type=positive, default=128)
+    parser.add_argument("--depth", type=positive, default=2)
+    parser.add_argument("--heads", type=positive, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", help="cpu or cuda; what there is by default")
-    parser.add_argument("--eval-chunks", type=int, help="score only so many chunks of val, from its first")
-    parser.add_argument("--check-every", type=int, default=50, help="steps between checkpoints, and looks at val")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="cpu or cuda; what there is by default")
+    parser.add_argument("--eval-chunks", type=positive, help="score only so many chunks of val, from its first")
+    parser.add_argument("--check-every", type=positive, default=50, help="steps between checkpoints, and looks at val")
     options = parser.parse_args()
     if options.width % (2 * options.heads):
         sys.exit(f"train_torch: --width must be a multiple of twice --heads, not {options.width} for {options.heads}")
     try:
         train(options)
-    except (audiochunk.AudiochunkError, OSError) as error:
+    except (audiochunk.AudiochunkError, checkpoint.CheckpointError, OSError) as error:
         sys.exit(f"train_torch: {error}")
     except KeyboardInterrupt:
-        sys.exit("train_torch: stopped; --resume goes on with the last checkpoint")
+        print(f"train_torch: stopped; --resume goes on with {options.out}, if it is there", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ SHORT = {
     "train_torch.py": ("torch", "--steps 4 --batch-size 2 --eval-chunks 6 --width 32 --depth 1"),
     "train_jax.py": (
         "jax",
-        "--steps 2 --batch-size 2 --eval-chunks 4 --width 16 --depth 1 --out checkpoints/model.npz",
+        "--steps 2 --batch-size 2 --eval-chunks 4 --width 16 --depth 1",
     ),
     "compress_with_lm.py": ("constriction", "--chunks 2"),
 }

@@ -11,6 +11,7 @@ compresses to loss / 8 of the size.
 
 import argparse
 import math
+import sys
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import optax
 
+import audiochunk
 from audiochunk.integrations import lmic
 
 Params = dict[str, Any]
@@ -96,11 +98,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--params", help="file for the weights, .npz, in the order of jax.tree.leaves")
     options = parser.parse_args()
+    if min(options.batch_size, options.log_every, options.heads, options.layers) < 1 or options.width % options.heads:
+        sys.exit("train: --batch-size, --log-every, --layers and --heads are above 0, --width a multiple of --heads")
 
-    chunks = load(options.dataset, options.split, options.num_chunks)
-    draw = np.random.default_rng(options.seed)
+    try:
+        chunks = load(options.dataset, options.split, options.num_chunks)
+    except audiochunk.AudiochunkError as error:
+        sys.exit(f"train: {error}")
+    draw = np.random.default_rng(options.seed % 2**32)
     params = make_params(
-        jax.random.key(options.seed), length=chunks.shape[1], width=options.width, layers=options.layers
+        jax.random.key(options.seed % 2**32), length=chunks.shape[1], width=options.width, layers=options.layers
     )
     optimizer = optax.adam(options.learning_rate)
     state = optimizer.init(params)

@@ -76,6 +76,17 @@ def test_what_does_not_fit_together_is_said_in_one_sentence(
         assert sentence in run.stderr
 
 
+def test_longer_message_than_one_percent_fails_the_script(
+    dataset: Dataset, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = compress_with_lm.compress
+    monkeypatch.setattr(compress_with_lm, "compress", lambda *given: honest(*given) + bytes(40))
+    monkeypatch.setattr("sys.argv", ["compress_with_lm.py", str(dataset()), str(checkpoint), "--chunks", "8"])
+    with pytest.raises(SystemExit) as stop:
+        compress_with_lm.main()
+    assert stop.value.code == 1
+
+
 def test_decoding_wrong_bytes_fails_the_script(
     dataset: Dataset, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

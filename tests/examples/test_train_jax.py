@@ -72,12 +72,22 @@ def test_stop_and_resume_give_the_weights_of_a_run_without_a_stop(
     assert all(np.array_equal(one[name], other[name]) for name in one.files)
 
 
-def test_checkpoint_of_another_width_is_refused_in_one_sentence(
-    trained: Path, example: Example, dataset: Dataset
+def test_checkpoint_of_another_run_is_refused_in_one_sentence(
+    trained: Path, example: Example, dataset: Dataset, tmp_path: Path
 ) -> None:
-    run = example("train_jax.py", dataset(), "--out", trained, *TINY, "--resume", "--width", 32)
-    assert run.returncode == 1
-    assert run.stderr == f"train_jax: {trained} is of another --width, --depth or --heads\n"
+    (tmp_path / "noise.npz").write_bytes(bytes(99))
+    other = dataset(quantizer="mulaw")
+    for shards, arguments, sentence in (
+        (dataset(), (trained, "--width", 32), f"{trained} is of another width: 16, not 32"),
+        (dataset(), (trained, "--heads", 1), f"{trained} is of another heads: 2, not 1"),
+        (dataset(), (trained, "--seed", 9), f"{trained} is of another seed: 0, not 9"),
+        (other, (trained,), f"{trained} is of another dataset: "),
+        (dataset(), (tmp_path / "noise.npz",), "noise.npz: no checkpoint of train_jax.py"),
+    ):
+        run = example("train_jax.py", shards, *TINY, "--resume", "--out", *arguments)
+        assert run.returncode == 1
+        assert re.fullmatch(r"train_jax: .*\n", run.stderr), run.stderr
+        assert sentence in run.stderr
 
 
 def test_codes_of_two_bytes_are_modelled_byte_by_byte(example: Example, dataset: Dataset, tmp_path: Path) -> None:

@@ -75,11 +75,17 @@ def test_codes_of_several_bytes_are_modelled_byte_by_byte(
 
 
 def test_what_cannot_be_trained_on_is_said_in_one_sentence(example: Example, dataset: Dataset, tmp_path: Path) -> None:
-    whole = dataset(split_file=None)
+    there = tmp_path / "there.pt"
+    there.touch()
+    whole, noise = dataset(split_file=None), tmp_path / "noise.pt"
+    noise.write_bytes(bytes(99))
     refused = {
         (tmp_path,): f"{tmp_path}: no dataset here: there is no manifest.json",
         (whole,): "no split 'val' here; there are: train",
         (dataset(), "--resume", "--out", tmp_path / "none.pt"): f"No such file or directory: '{tmp_path}/none.pt'",
+        (dataset(), "--resume", "--out", noise): f"{noise}: no checkpoint of train_torch.py",
+        (dataset(), "--out", there): f"{there} is there; --resume goes on",
+        (dataset(), "--out", tmp_path): f"{tmp_path} is there; --resume goes on",
         (dataset(), "--batch-size", 1000): "186 rows do not fill",
         (dataset(), "--width", 20, "--heads", 4): "--width must be a multiple of twice --heads, not 20 for 4",
     }
@@ -88,3 +94,16 @@ def test_what_cannot_be_trained_on_is_said_in_one_sentence(example: Example, dat
         assert run.returncode == 1
         assert re.fullmatch(r"train_torch: .*\n", run.stderr), run.stderr
         assert sentence in run.stderr
+
+
+@pytest.mark.parametrize("option", ["--steps", "--heads", "--check-every", "--batch-size", "--eval-chunks"])
+def test_numbers_are_above_zero(example: Example, dataset: Dataset, option: str) -> None:
+    run = example("train_torch.py", dataset(), option, 0)
+    assert run.returncode == 2
+    assert f"argument {option}: must be a whole number above 0, not 0" in run.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said_in_one_sentence(example: Example, dataset: Dataset) -> None:
+    run = example("train_torch.py", dataset(), "--device", "cuda")
+    assert (run.returncode, run.stderr) == (1, "train_torch: --device cuda: PyTorch finds no GPU\n")
