@@ -186,7 +186,7 @@ class Sampler:
             raise ConfigError(f"the state of a sampler is a dict of {', '.join(sorted(keys))}; this is {state!r:.200}")
         for key, expected in identity.items():
             if state[key] != expected:
-                raise ConfigError(f"the state is of another {key}: {state[key]}; this sampler's is {expected}")
+                raise ConfigError(f"the state is of another {key}: {state[key]!r}; this sampler's is {expected!r}")
         position = whole(state["position"], 0, "position", most=MOST_ROWS // 2 if self._endless else self._n)
         self._epoch, self._position = self._epoch_of(state["epoch"]), position
 
