@@ -9,7 +9,8 @@ import xxhash
 import zstandard
 
 import audiochunk
-from audiochunk.storage.manifest import Manifest, read_rows
+from audiochunk.storage.manifest import Manifest
+from audiochunk.storage.recordings import read_rows
 
 V1 = Path(__file__).parent / "golden" / "v1"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((V1 / "expected.json").read_bytes())

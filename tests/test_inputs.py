@@ -32,7 +32,7 @@ from audiochunk.errors import RecordingError, RecordingsError
 from audiochunk.pipeline.run import make_plan
 from audiochunk.signal.audio import Recording, probe
 from audiochunk.signal.opening import open_regular
-from audiochunk.storage.manifest import RecordingRow, read_rows
+from audiochunk.storage.recordings import RecordingRow, read_rows
 
 from .signal.wavs import (
     ALAW,

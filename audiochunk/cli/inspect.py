@@ -127,7 +127,8 @@ def _print_list(title: str, lines: list[str], *, show_all: bool) -> None:
 def _report(folder: Path) -> dict[str, Any]:
     """What there is to say of a dataset; the numbers that are printed."""
     from audiochunk.reader.dataset import ChunkDataset
-    from audiochunk.storage.manifest import Manifest, read_rows
+    from audiochunk.storage.manifest import Manifest
+    from audiochunk.storage.recordings import read_rows
     from audiochunk.tools.histogram import histogram
     from audiochunk.tools.summary import plain, summarize
 

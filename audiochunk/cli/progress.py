@@ -10,7 +10,7 @@ from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.shards import ShardResult
 from audiochunk.pipeline.watcher import Watcher
-from audiochunk.storage.manifest import RecordingRow
+from audiochunk.storage.recordings import RecordingRow
 from audiochunk.tools.summary import Tally
 
 if TYPE_CHECKING:

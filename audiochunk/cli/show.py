@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from audiochunk.reader.dataset import ChunkDataset
-    from audiochunk.storage.manifest import RecordingRow
+    from audiochunk.storage.recordings import RecordingRow
 
 _CODES = 16  # codes of a chunk that are shown
 _OUTLINED = 512  # chunks that the waveform of a recording is made of
@@ -87,7 +87,8 @@ def show_recording(folder: Path, name: str, *, as_json: bool) -> None:
 
     from audiochunk.cli.text import count, duration, percent
     from audiochunk.reader.dataset import ChunkDataset
-    from audiochunk.storage.manifest import Manifest, read_rows
+    from audiochunk.storage.manifest import Manifest
+    from audiochunk.storage.recordings import read_rows
 
     manifest = Manifest.read(folder)
     found = [

@@ -13,14 +13,8 @@ from audiochunk.pipeline import build_folder
 from audiochunk.pipeline.plan import Plan, rows
 from audiochunk.pipeline.shards import record_path
 from audiochunk.storage.files import TEMPORARY_SUFFIX, fsync_path, open_plain
-from audiochunk.storage.manifest import (
-    BUILD_FOLDER,
-    MANIFEST,
-    RECORDINGS,
-    Manifest,
-    RecordingRow,
-    read_rows,
-)
+from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest
+from audiochunk.storage.recordings import RecordingRow, read_rows
 from audiochunk.storage.shard import FORMAT, is_shard_file, is_shard_name
 
 _OVERWRITE = "choose another --out, or say --overwrite"

@@ -10,7 +10,7 @@ from audiochunk.config import BuildConfig
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.signal.audio import AudioInfo
 from audiochunk.signal.chunking import Stream
-from audiochunk.storage.manifest import RecordingRow, path_fields
+from audiochunk.storage.recordings import RecordingRow, path_fields
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):

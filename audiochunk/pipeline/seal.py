@@ -10,14 +10,7 @@ from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.shards import ShardRecord
 from audiochunk.pipeline.table import Table
 from audiochunk.storage.files import fsync_path, write_whole
-from audiochunk.storage.manifest import (
-    BUILD_FOLDER,
-    MANIFEST,
-    RECORDINGS,
-    Manifest,
-    ShardEntry,
-    dataset_id,
-)
+from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, ShardEntry, dataset_id
 from audiochunk.storage.shard import is_shard_file, shard_name
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from audiochunk.pipeline.plan import Plan, rows
 from audiochunk.pipeline.watcher import Watcher
-from audiochunk.storage.manifest import RecordingRow, RecordingsEntry, RowsWriter, SplitTotals
+from audiochunk.storage.manifest import RecordingsEntry, SplitTotals
+from audiochunk.storage.recordings import RecordingRow, RowsWriter
 
 _AT_ONCE = 256  # rows; about a millisecond
 

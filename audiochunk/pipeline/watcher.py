@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from audiochunk.pipeline.plan import Plan
     from audiochunk.pipeline.scan import Scanned
     from audiochunk.pipeline.shards import ShardResult
-    from audiochunk.storage.manifest import RecordingRow
+    from audiochunk.storage.recordings import RecordingRow
 
 _log = logging.getLogger("audiochunk")
 

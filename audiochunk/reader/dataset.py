@@ -20,7 +20,8 @@ from audiochunk.reader.split import Split
 from audiochunk.signal.interleave import deinterleave
 from audiochunk.signal.packing import unpack
 from audiochunk.signal.quantize import Codes, dequantize
-from audiochunk.storage.manifest import Manifest, RecordingRow, SplitTotals
+from audiochunk.storage.manifest import Manifest, SplitTotals
+from audiochunk.storage.recordings import RecordingRow
 
 if TYPE_CHECKING:
     from audiochunk.reader.crops import Crops

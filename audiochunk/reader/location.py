@@ -7,7 +7,7 @@ import numpy as np
 
 from audiochunk.config import Encoding
 from audiochunk.signal.chunking import Stream
-from audiochunk.storage.manifest import RecordingRow
+from audiochunk.storage.recordings import RecordingRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import Any
 from audiochunk.errors import ConfigError, DatasetError, printable
 from audiochunk.reader.location import Locator, stream_of
 from audiochunk.reader.shards import ShardArray
-from audiochunk.storage.manifest import Manifest, RecordingRow, read_rows
+from audiochunk.storage.manifest import Manifest
+from audiochunk.storage.recordings import RecordingRow, read_rows
 
 _CHECKED_AT_OPEN = 1000  # shards whose sizes are looked at when a dataset is opened
 

@@ -18,7 +18,8 @@ from audiochunk.pipeline.plan import stream_of
 from audiochunk.pipeline.scan import Found, Globs, Scanned, probe_found, walk
 from audiochunk.signal.audio import AudioInfo
 from audiochunk.signal.pcm import Octets
-from audiochunk.storage.manifest import RECORDINGS, Manifest, RecordingRow
+from audiochunk.storage.manifest import RECORDINGS, Manifest
+from audiochunk.storage.recordings import RecordingRow
 from audiochunk.storage.shard import ShardSpec
 from audiochunk.tools.stored import Finding, StoredShard, count_of, open_file, open_shard, read_manifest
 from audiochunk.tools.table import Line, read_lines, shown

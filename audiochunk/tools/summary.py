@@ -7,7 +7,7 @@ from typing import Any
 
 from audiochunk.config import Encoding
 from audiochunk.errors import printable
-from audiochunk.storage.manifest import RecordingRow
+from audiochunk.storage.recordings import RecordingRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from audiochunk.pipeline.scan import Globs
 from audiochunk.pipeline.splits import FILE_PREFIX, Splitter, make_splitter
 from audiochunk.signal.audio import EXTENSIONS
 from audiochunk.signal.chunking import Stream
-from audiochunk.storage.manifest import MANIFEST, RECORDINGS, Manifest, RecordingRow, SplitTotals, path_fields
+from audiochunk.storage.manifest import MANIFEST, RECORDINGS, Manifest, SplitTotals
+from audiochunk.storage.recordings import RecordingRow, path_fields
 from audiochunk.tools.stored import Finding, open_file
 
 MAX_LINE_BYTES = 2**20

@@ -17,7 +17,8 @@ from audiochunk.reader.shards import ShardArray
 from audiochunk.signal.audio import Recording, probe_fd
 from audiochunk.signal.riff import HEAD_BYTES, _parse_any, parse_header
 from audiochunk.signal.wav import WavError
-from audiochunk.storage.manifest import Manifest, RecordingsEntry, ShardEntry, read_rows
+from audiochunk.storage.manifest import Manifest, RecordingsEntry, ShardEntry
+from audiochunk.storage.recordings import read_rows
 
 #: The encoding of the shards that the shard targets pretend to read.
 ENCODING = Encoding(chunk_bytes=64)

@@ -21,7 +21,8 @@ from audiochunk.pipeline.output import (
     failed_while_decoding,
     look,
 )
-from audiochunk.storage.manifest import Manifest, RecordingRow
+from audiochunk.storage.manifest import Manifest
+from audiochunk.storage.recordings import RecordingRow
 from audiochunk.storage.shard import ShardSpec, ShardWriter
 
 OPTIONS: dict[str, Any] = {"chunk_bytes": 64, "shard_size": 320, "on_error": "skip"}

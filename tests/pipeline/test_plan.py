@@ -11,7 +11,7 @@ from audiochunk.config import BuildConfig
 from audiochunk.pipeline.plan import Part, Plan, ShardPlan, plan, rows
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.signal.audio import AudioInfo
-from audiochunk.storage.manifest import RecordingRow
+from audiochunk.storage.recordings import RecordingRow
 
 NAMES = ("test", "train", "val")
 CONFIGS = st.builds(

@@ -30,7 +30,8 @@ from audiochunk.pipeline.watcher import Watcher
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.signal import audio
 from audiochunk.signal.encode import encode
-from audiochunk.storage.manifest import BUILD_FOLDER, Manifest, read_rows
+from audiochunk.storage.manifest import BUILD_FOLDER, Manifest
+from audiochunk.storage.recordings import read_rows
 from audiochunk.storage.shard import digest_file
 
 SMALL_SHARDS = 64 * 2048

@@ -11,7 +11,7 @@ from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.signal.audio import AudioInfo
-from audiochunk.storage.manifest import RecordingRow, read_rows
+from audiochunk.storage.recordings import RecordingRow, read_rows
 
 
 class Remembering(Watcher):

@@ -8,7 +8,7 @@ from audiochunk.config import BuildConfig, Encoding
 from audiochunk.pipeline import run
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.reader.location import Locator
-from audiochunk.storage.manifest import RecordingRow
+from audiochunk.storage.recordings import RecordingRow
 
 
 def row(path: str, first_chunk: int, chunks: int, *, frames: int, error: str | None = None) -> RecordingRow:

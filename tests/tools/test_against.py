@@ -12,7 +12,8 @@ import xxhash
 
 import audiochunk
 from audiochunk.errors import InputError, NoDatasetError
-from audiochunk.storage.manifest import Manifest, read_rows
+from audiochunk.storage.manifest import Manifest
+from audiochunk.storage.recordings import read_rows
 from audiochunk.tools.against import verify_against
 from audiochunk.tools.stored import Finding
 from audiochunk.tools.verify import verify

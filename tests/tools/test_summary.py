@@ -8,7 +8,7 @@ import soundfile as sf
 from audiochunk.config import BuildConfig, Encoding
 from audiochunk.pipeline import run
 from audiochunk.reader.dataset import ChunkDataset
-from audiochunk.storage.manifest import RecordingRow
+from audiochunk.storage.recordings import RecordingRow
 from audiochunk.tools.histogram import entropy, histogram, most_entropy
 from audiochunk.tools.summary import Kind, describe_encoding, summarize
 

@@ -17,7 +17,8 @@ import audiochunk
 from audiochunk.config import BuildConfig
 from audiochunk.errors import NoDatasetError
 from audiochunk.pipeline import build_folder
-from audiochunk.storage.manifest import Manifest, read_rows
+from audiochunk.storage.manifest import Manifest
+from audiochunk.storage.recordings import read_rows
 from audiochunk.tools.stored import Finding
 from audiochunk.tools.verify import verify
 

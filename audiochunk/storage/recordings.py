@@ -1,0 +1,146 @@
+"""recordings.jsonl, the recordings table: its rows, to and from their canonical lines."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import xxhash
+
+from audiochunk.errors import DatasetError, reason
+from audiochunk.storage.files import open_plain, temporary
+from audiochunk.storage.manifest import Count, RecordingsEntry
+
+MAX_ROW_BYTES = 2**16  # a path of 4096 bytes twice, once in hex, and a few notes
+
+_Bytes = bytes  # the type, where a field takes its name
+
+
+class RecordingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """One stream of one recording in recordings.jsonl.
+
+    Attributes:
+        path: relative to the input folder, with "/". Bytes that are not UTF-8 have become U+FFFD.
+        path_hex: the path's bytes in hex, where they are not UTF-8; else absent.
+        split: where it went.
+        channel: None, or the channel's number under layout "split".
+        sample_rate: in Hz; 0, like the next three, where the header could not be read.
+        channels: of the recording.
+        frames: of the recording.
+        subtype: as libsndfile spells it, or "".
+        bytes: of the recording's file.
+        first_chunk: number of its first chunk in its split.
+        chunks: how many chunks it has.
+        dropped_frames: frames that are not in chunks with every channel.
+        clipped: samples in chunks that lay beyond full scale (floats only).
+        notes: what was unusual about it.
+        error: why it was refused; absent where it was not.
+    """
+
+    # In the order of their names, in which canonical JSON has them.
+    bytes: Count
+    channel: Annotated[int, msgspec.Meta(ge=0, lt=2**16)] | None
+    channels: Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
+    chunks: Count
+    clipped: Count
+    dropped_frames: Count
+    error: str | None = None
+    first_chunk: Count
+    frames: Count
+    notes: tuple[str, ...]
+    path: str
+    path_hex: str | None = None
+    sample_rate: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+    split: str
+    subtype: str
+
+    def __post_init__(self) -> None:
+        if self.error is None and not (self.sample_rate and self.channels):
+            raise ValueError(f"{self.sample_rate} Hz and {self.channels} channels of a recording that was not refused")
+        if self.path_hex is not None and path_fields(_Bytes.fromhex(self.path_hex)) != {
+            "path": self.path,
+            "path_hex": self.path_hex,
+        }:
+            raise ValueError("path and path_hex are not the same name")
+
+    @property
+    def path_bytes(self) -> _Bytes:
+        """The path as the file system has it."""
+        return self.path.encode() if self.path_hex is None else _Bytes.fromhex(self.path_hex)
+
+    def encode(self) -> _Bytes:
+        """One line of canonical JSON: sorted keys, no spaces, UTF-8, a newline at the end."""
+        return msgspec.json.encode(self) + b"\n"
+
+
+def path_fields(path: bytes) -> dict[str, Any]:
+    """The fields of a row that name a recording: `path`, and `path_hex` where needed."""
+    try:
+        return {"path": path.decode()}
+    except UnicodeDecodeError:
+        return {"path": path.decode(errors="replace"), "path_hex": path.hex()}
+
+
+class RowsWriter:
+    """Writes a recordings table row by row, in path order; it is in its place when it is finished.
+
+    Args:
+        path: of the table.
+
+    Raises:
+        OSError: it could not be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._scratch = path, temporary(path)
+        self._file = self._scratch.open("xb")
+        self._digest, self._rows = xxhash.xxh3_128(), 0
+
+    def write(self, row: RecordingRow) -> None:
+        """Append a row."""
+        line = row.encode()
+        self._file.write(line)
+        self._digest.update(line)
+        self._rows += 1
+
+    def finish(self) -> RecordingsEntry:
+        """Put the table into its place."""
+        self._file.close()
+        self._scratch.replace(self._path)
+        return RecordingsEntry(name=self._path.name, rows=self._rows, digest=self._digest.hexdigest())
+
+    def close(self) -> None:
+        """Remove what is not finished."""
+        with suppress(OSError):  # of bytes that nobody wants any more
+            self._file.close()
+        self._scratch.unlink(missing_ok=True)
+
+
+def read_rows(folder: Path, entry: RecordingsEntry) -> Iterator[RecordingRow]:
+    """The rows of the recordings table, in path order.
+
+    Raises:
+        DatasetError: the table is not the one that the manifest names, at the latest after its last row.
+    """
+    path = folder / entry.name
+    try:
+        yield from _read_rows(path, entry)
+    except OSError as error:
+        raise DatasetError(path, f"cannot be read: {reason(error)}") from error
+
+
+def _read_rows(path: Path, entry: RecordingsEntry) -> Iterator[RecordingRow]:
+    decoder = msgspec.json.Decoder(RecordingRow)
+    digest = xxhash.xxh3_128()
+    rows = 0
+    with open_plain(path) as file:
+        while line := file.readline(MAX_ROW_BYTES):
+            digest.update(line)
+            rows += 1
+            try:
+                yield decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise DatasetError(path, f"line {rows}: {error}") from error
+    if rows != entry.rows or digest.hexdigest() != entry.digest:
+        raise DatasetError(path, "not the recordings that the manifest names: the digest differs")
