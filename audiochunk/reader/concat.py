@@ -1,11 +1,9 @@
 """Several datasets, one after the other, as one."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from audiochunk.config import Encoding
 from audiochunk.errors import ConfigError
 from audiochunk.reader.rows import Numbers, Rows, sizes_within
 from audiochunk.reader.shard_files import Chunks
@@ -25,27 +23,12 @@ class ConcatDataset(Rows):
     _noun = "row"
 
     def __init__(self, rows: Sequence[Rows]) -> None:
-        self._sources = Sources(rows)
+        self._behind = self._sources = Sources(rows)
         for source in rows:
             if source.is_endless:
                 raise ConfigError(f"{source.selection} has no end; take a slice of it, [:{len(source)}] for one epoch")
         self._starts = np.cumsum([0, *(len(source) for source in rows)], dtype=np.int64)
         self._range = range(int(self._starts[-1]))
-
-    @property
-    def dataset_id(self) -> str:
-        """That of the one dataset that all are views of; of several, a digest of theirs."""
-        return self._sources.dataset_id
-
-    @property
-    def encoding(self) -> Encoding:
-        """How samples became bytes."""
-        return self._sources.encoding
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """As of all of them."""
-        return self._sources.dtype
 
     @property
     def width(self) -> int:

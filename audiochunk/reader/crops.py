@@ -1,11 +1,10 @@
 """Crops: samples from random positions within recordings, as rows of their own."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audiochunk.config import Encoding
 from audiochunk.errors import ConfigError
 from audiochunk.reader.arguments import seed_of, whole
 from audiochunk.reader.endless import EndlessRows
@@ -46,7 +45,7 @@ class Crops(EndlessRows):
     _noun = "crop"
 
     def __init__(self, chunks: "ChunkDataset", length_samples: int, seed: int = 0, *, n: int | None = None) -> None:
-        self._chunks = chunks
+        self._behind = self._chunks = chunks
         self._length = whole(length_samples, 1, "length_samples")
         self._seed = seed_of(seed)
         encoding = chunks.encoding
@@ -81,21 +80,6 @@ class Crops(EndlessRows):
         self._n = fits if n is None else whole(n, 0, "n")
 
     @property
-    def dataset_id(self) -> str:
-        """The identity of the chunks."""
-        return self._chunks.dataset_id
-
-    @property
-    def encoding(self) -> Encoding:
-        """How samples became bytes."""
-        return self._chunks.encoding
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """As of the chunks."""
-        return self._chunks.dtype
-
-    @property
     def width(self) -> int:
         """Elements of a crop: its codes, or their bytes where codes are stored as bytes."""
         return self._length * self._per_code
@@ -123,9 +107,6 @@ class Crops(EndlessRows):
         drawn = below(words(derive(self._seed, CROPS), numbers), self.positions)
         stream = np.searchsorted(self._starts, drawn, side="right") - 1
         return self._first_codes[stream] + (drawn - self._starts[stream]) * self._groups[stream]
-
-    def _row(self, number: int) -> Chunks:
-        return self._filled_row(number)
 
     def _fill(self, numbers: Numbers, out: Chunks) -> None:
         tokens, width = self._chunks.width, self.width

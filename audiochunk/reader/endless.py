@@ -1,13 +1,12 @@
 """Rows without an end: any number of draws, of which an epoch takes the next ones."""
 
-from typing import Any, Self, overload
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from audiochunk.reader.arguments import MOST_ROWS
 from audiochunk.reader.rows import Numbers, Rows
-from audiochunk.reader.shard_files import Chunks
 
 
 class EndlessRows(Rows):
@@ -33,18 +32,12 @@ class EndlessRows(Rows):
     def __len__(self) -> int:
         return self._n if self.is_endless else super().__len__()
 
-    @overload
-    def __getitem__(self, index: int) -> Chunks: ...
-    @overload
-    def __getitem__(self, index: slice) -> Self: ...
-    @overload
-    def __getitem__(self, index: "npt.NDArray[Any] | list[int]") -> Chunks: ...
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice) and self.is_endless:
-            first, step = index.start or 0, index.step or 1
-            if step < 0 or first < 0 or index.stop is None or not 0 <= index.stop < MOST_ROWS:
+    def _sliced(self, part: slice) -> Self:
+        if self.is_endless:
+            first, step = part.start or 0, part.step or 1
+            if step < 0 or first < 0 or part.stop is None or not 0 <= part.stop < MOST_ROWS:
                 raise IndexError(f"{self._noun}s have no end: a slice of them goes forwards, from 0 on, and has one")
-        return super().__getitem__(index)
+        return super()._sliced(part)
 
     def _at(self, index: int) -> int:
         self._require_from_the_beginning(index)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiochunk.config import Encoding
 from audiochunk.errors import ConfigError
 from audiochunk.reader.arguments import seed_of, whole
 from audiochunk.reader.endless import EndlessRows
@@ -55,7 +54,7 @@ class Mix(EndlessRows):
         for source in sources:
             if not isinstance(source, tuple) or len(source) != 2:
                 raise ConfigError(f"a mix is made of (dataset, weight), not of {source!r}")
-        self._sources = Sources([rows for rows, _ in sources])
+        self._behind = self._sources = Sources([rows for rows, _ in sources])
         self._seed = seed_of(seed)
         self._sizes = [len(rows) for rows in self._sources.rows]
         if 0 in self._sizes:
@@ -76,21 +75,6 @@ class Mix(EndlessRows):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_orders": {}}
-
-    @property
-    def dataset_id(self) -> str:
-        """That of the one dataset that all are views of; of several, a digest of theirs."""
-        return self._sources.dataset_id
-
-    @property
-    def encoding(self) -> Encoding:
-        """How samples became bytes."""
-        return self._sources.encoding
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """As of all of them."""
-        return self._sources.dtype
 
     @property
     def width(self) -> int:
@@ -150,9 +134,6 @@ class Mix(EndlessRows):
             # A new dict, so that threads do not see one that changes.
             self._orders = {**dict(kept), (source, epoch): found}
         return found
-
-    def _row(self, number: int) -> Chunks:
-        return self._filled_row(number)
 
     def _fill(self, numbers: Numbers, out: Chunks) -> None:
         self._sources.fill(*self._drawn(numbers), out)

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, Self, overload
+from typing import Any, Protocol, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -13,25 +13,37 @@ from audiochunk.reader.shard_files import Chunks
 Numbers = npt.NDArray[np.int64]
 
 
+class Behind(Protocol):
+    """What rows are made of: a dataset, or several."""
+
+    @property
+    def dataset_id(self) -> str: ...
+    @property
+    def encoding(self) -> Encoding: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+
 class Rows(Sequence[Chunks]):
     """What a dataset and every view of it have in common.
 
-    `rows[i]` is one row, `rows[a:b]` a lazy view, `rows[[3, 1]]` a new array. Subclasses say how long a row is and of
-    what dtype, how one is had and how many are.
+    `rows[i]` is one row, `rows[a:b]` a lazy view, `rows[[3, 1]]` a new array. Subclasses say what their rows are made
+    of, how long one is, and how many are had.
     """
 
     _noun = "row"
     _range: range
+    _behind: Behind
 
     @property
-    @abstractmethod
     def dataset_id(self) -> str:
-        """The identity of the chunks behind the rows."""
+        """The identity of the dataset behind the rows; of several, a digest of theirs."""
+        return self._behind.dataset_id
 
     @property
-    @abstractmethod
     def encoding(self) -> Encoding:
         """How samples became bytes; of several datasets, that of the first: others may differ in what codes do not."""
+        return self._behind.encoding
 
     @property
     def vocab_size(self) -> int:
@@ -39,9 +51,9 @@ class Rows(Sequence[Chunks]):
         return self.encoding.vocab_size
 
     @property
-    @abstractmethod
     def dtype(self) -> np.dtype[Any]:
         """Of an element: uint8 or little-endian uint16."""
+        return self._behind.dtype
 
     @property
     @abstractmethod
@@ -52,10 +64,6 @@ class Rows(Sequence[Chunks]):
     @abstractmethod
     def _name(self) -> str:
         """Which rows these are, those outside the range included: text that differs where the rows differ."""
-
-    @abstractmethod
-    def _row(self, number: int) -> Chunks:
-        """The row of a number that is known to be in range."""
 
     @abstractmethod
     def _fill(self, numbers: Numbers, out: Chunks) -> None:
@@ -99,7 +107,7 @@ class Rows(Sequence[Chunks]):
     def __getitem__(self, index: "npt.NDArray[Any] | list[int]") -> Chunks: ...
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return self._view(self._range[index])
+            return self._sliced(index)
         if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
             return self._row(self._at(int(index)))
         return self.gather(index)
@@ -145,12 +153,15 @@ class Rows(Sequence[Chunks]):
         self._fill(numbers, out)
         return out
 
-    def _filled_row(self, number: int) -> Chunks:
-        """The row of a number that is known to be in range, in a new array."""
+    def _row(self, number: int) -> Chunks:
+        """The row of a number that is known to be in range."""
         out: Chunks = np.empty((1, self.width), self.dtype)
         self._fill(np.array([number], np.int64), out)
         row: Chunks = out[0]
         return row
+
+    def _sliced(self, part: slice) -> Self:
+        return self._view(self._range[part])
 
     def _view(self, numbers: range) -> Self:
         view = object.__new__(type(self))

@@ -1,11 +1,10 @@
 """Windows: runs of chunks that follow each other in one recording, as rows of their own."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audiochunk.config import Encoding
 from audiochunk.reader.arguments import whole
 from audiochunk.reader.location import Location
 from audiochunk.reader.rows import Numbers, Rows, sizes_within
@@ -34,7 +33,7 @@ class Windows(Rows):
     _noun = "window"
 
     def __init__(self, chunks: "ChunkDataset", length_chunks: int, *, stride_chunks: int | None = None) -> None:
-        self._chunks = chunks
+        self._behind = self._chunks = chunks
         self._length = whole(length_chunks, 1, "length_chunks")
         self._stride = self._length if stride_chunks is None else whole(stride_chunks, 1, "stride_chunks")
         found = chunks.runs()
@@ -46,21 +45,6 @@ class Windows(Rows):
         in_windows = sum(covered * (count - 1) + self._length for count in counts if count)
         self.dropped_chunks = len(chunks) - in_windows
         self._range = range(int(self._starts[-1]))
-
-    @property
-    def dataset_id(self) -> str:
-        """The identity of the chunks."""
-        return self._chunks.dataset_id
-
-    @property
-    def encoding(self) -> Encoding:
-        """How samples became bytes."""
-        return self._chunks.encoding
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """As of the chunks."""
-        return self._chunks.dtype
 
     @property
     def width(self) -> int:
@@ -109,9 +93,6 @@ class Windows(Rows):
     def _first_chunk(self, numbers: Numbers) -> Numbers:
         stream = np.searchsorted(self._starts, numbers, side="right") - 1
         return self._first_chunks[stream] + (numbers - self._starts[stream]) * self._stride
-
-    def _row(self, number: int) -> Chunks:
-        return self._filled_row(number)
 
     def _fill(self, numbers: Numbers, out: Chunks) -> None:
         members = self._first_chunk(numbers)[:, None] + np.arange(self._length)
