@@ -14,6 +14,8 @@ from audiochunk.errors import AudiochunkError, printable, reason
 
 _COMMANDS = {
     "build": "Build a dataset from a folder of recordings.",
+    "decode": "Turn chunks back into WAV files.",
+    "evaluate": "Tell what codecs make of the chunks.",
     "inspect": "Tell what a dataset holds.",
     "verify": "Look for damage in a dataset, or compare it with its recordings.",
 }

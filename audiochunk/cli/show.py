@@ -1,7 +1,6 @@
 """One chunk, or one recording, on the terminal."""
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,18 +19,29 @@ _CODES = 16  # codes of a chunk that are shown
 _OUTLINED = 512  # chunks that the waveform of a recording is made of
 
 
-def show_chunk(folder: Path, i: int, split: str | None, *, as_json: bool) -> None:
-    """Print where chunk `i` comes from, its first codes, and its waveform."""
+def open_chunk(folder: Path, i: int, split: str | None) -> "tuple[ChunkDataset, int]":
+    """The split that chunk `i` is in, and its number counted from the front; negative ones count from the end.
+
+    Raises:
+        ConfigError: there is no such chunk or split.
+    """
     from audiochunk.cli.text import count
     from audiochunk.reader.dataset import ChunkDataset
     from audiochunk.storage.manifest import Manifest
-    from audiochunk.tools.histogram import entropy, most_entropy
 
     splits = Manifest.read(folder).splits
     ds = ChunkDataset(folder, split or (next(iter(splits)) if len(splits) == 1 else "train"))
     if not -len(ds) <= i < len(ds):
         raise ConfigError(f"there is no chunk {i}: split {ds.split} has {count(len(ds), 'chunk')}")
-    i %= len(ds)
+    return ds, i % len(ds)
+
+
+def show_chunk(folder: Path, i: int, split: str | None, *, as_json: bool) -> None:
+    """Print where chunk `i` comes from, its first codes, and its waveform."""
+    from audiochunk.cli.text import count
+    from audiochunk.tools.histogram import entropy, most_entropy
+
+    ds, i = open_chunk(folder, i, split)
     where, codes, wave = ds.locate(i), ds.codes(i), ds.waveform(i)
     if as_json:
         found = {
@@ -87,17 +97,12 @@ def show_recording(folder: Path, name: str, *, as_json: bool) -> None:
 
     from audiochunk.cli.text import count, duration, percent
     from audiochunk.reader.dataset import ChunkDataset
+    from audiochunk.reader.decode import rows_named
     from audiochunk.storage.manifest import Manifest
     from audiochunk.storage.recordings import read_rows
 
     manifest = Manifest.read(folder)
-    found = [
-        row
-        for row in read_rows(folder, manifest.recordings)
-        if row.path_bytes == os.fsencode(name) or name in (row.path, printable(row.path_bytes))
-    ]
-    if not found:
-        raise ConfigError(f"there is no recording {printable(name)!r} in {printable(str(folder))}")
+    found = rows_named(read_rows(folder, manifest.recordings), name, where=printable(str(folder)))
     if as_json:
         click.echo(json.dumps([msgspec.to_builtins(row) for row in found], indent=2, ensure_ascii=False))
         return

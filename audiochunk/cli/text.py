@@ -52,6 +52,15 @@ def percent(share: Fraction | float) -> str:
     return f"{float(100 * share):.3g} %"
 
 
+def rate(sample_rate: int) -> str:
+    """A sample rate.
+
+    >>> rate(44100)
+    '44,100 Hz'
+    """
+    return f"{sample_rate:,} Hz"
+
+
 def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:
     """Lines whose columns are aligned, two spaces apart; the columns numbered in `right` to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

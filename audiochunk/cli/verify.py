@@ -2,9 +2,6 @@
 
 import json
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -50,6 +47,7 @@ def verify(ctx: click.Context, /, folder: Path, *, source: Path | None, share: F
     if share is not None and source is None:
         raise ConfigError("--sample means nothing without --against")
 
+    from audiochunk.cli.bar import bar
     from audiochunk.cli.text import count
     from audiochunk.tools.against import verify_against
     from audiochunk.tools.stored import Finding, read_manifest
@@ -62,7 +60,7 @@ def verify(ctx: click.Context, /, folder: Path, *, source: Path | None, share: F
         chunks = sum(split.chunks for split in manifest.splits.values())
         recordings = sum(split.recordings for split in manifest.splits.values()) + manifest.skipped
         n_bytes = chunks * manifest.encoding.chunk_bytes
-    with _bar("verify", n_bytes) as on_bytes:
+    with bar("verify", n_bytes) as on_bytes:
         findings = look(folder, on_bytes=on_bytes)
     if source is not None and not isinstance(manifest, Finding):
 
@@ -70,7 +68,7 @@ def verify(ctx: click.Context, /, folder: Path, *, source: Path | None, share: F
             nonlocal compared
             compared += 1
 
-        with _bar("against", n_bytes) as on_bytes:
+        with bar("against", n_bytes) as on_bytes:
             findings += verify_against(
                 folder, source, share=share or Fraction(1), on_bytes=on_bytes, on_recording=tally
             )
@@ -92,22 +90,3 @@ def verify(ctx: click.Context, /, folder: Path, *, source: Path | None, share: F
         click.echo(count(len(findings), "finding") if findings else f"sound: {held}{versus}")
     if findings:
         ctx.exit(5)
-
-
-@contextmanager
-def _bar(what: str, total: int) -> Iterator[Callable[[int], None] | None]:
-    """A bar on a terminal, and what moves it on; elsewhere nothing."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
-
-    tqdm.monitor_interval = 0  # no thread
-    with tqdm(
-        desc=what, total=total, unit="B", unit_scale=True, file=sys.stderr, leave=False, dynamic_ncols=True
-    ) as bar:
-
-        def on_bytes(n: int) -> None:
-            bar.update(n)
-
-        yield on_bytes

@@ -17,14 +17,14 @@ from audiochunk.reader.runs import Run, runs
 from audiochunk.reader.shard_files import Chunks
 from audiochunk.reader.shards import ShardArray
 from audiochunk.reader.split import Split
-from audiochunk.signal.interleave import deinterleave
 from audiochunk.signal.packing import unpack
-from audiochunk.signal.quantize import Codes, dequantize
+from audiochunk.signal.quantize import Codes, Samples
 from audiochunk.storage.manifest import Manifest, SplitTotals
 from audiochunk.storage.recordings import RecordingRow
 
 if TYPE_CHECKING:
     from audiochunk.reader.crops import Crops
+    from audiochunk.reader.decode import Waveform
     from audiochunk.reader.windows import Windows
 
 
@@ -168,6 +168,28 @@ class ChunkDataset(Rows):
 
         return Crops(self, length_samples, seed, n=n)
 
+    @property
+    def whole(self) -> "ChunkDataset":
+        """The whole split that this is a view of."""
+        return self._view(range(len(self._array)))
+
+    def decode(self, path: str | bytes | os.PathLike[str]) -> "Waveform":
+        """What all chunks of a recording sound like together, padding and the frames that were dropped left out.
+
+        Samples are those of the source where it was quantized linearly with at least as many bits as it had, else
+        within one step of the quantizer.
+
+        Args:
+            path: of a recording of this split, as in `recordings`.
+
+        Raises:
+            ConfigError: the split has no such recording, or it was refused.
+            DatasetError: a shard or the recordings table is damaged.
+        """
+        from audiochunk.reader.decode import decode
+
+        return decode(self, path)
+
     def locate(self, i: int) -> Location:
         """Where chunk `i` came from.
 
@@ -190,23 +212,11 @@ class ChunkDataset(Rows):
             (frames, channels), full scale being ±1; (frames, 1) under layouts "mono" and "split". Of a chunk that is
             not aligned, a list of 1-D arrays instead, one for each of `locate(i).channels`.
         """
-        location = self.locate(i)
-        stream = stream_of(location.recording, self.encoding)
-        samples = dequantize(self.codes(i), bits=self.encoding.bits, quantizer=self.encoding.quantizer)
-        scale = np.float32(2.0 ** (1 - 8 * samples.dtype.itemsize))
-        wave = samples.astype(np.float32) * scale
-        if self.encoding.is_aligned(stream.channels):
-            return deinterleave(wave, channels=stream.channels, block=stream.block)
-        parts: dict[int, list[npt.NDArray[np.float32]]] = {channel: [] for channel in location.channels}
-        at = 0
-        for span in stream.spans(location.chunk, 1, max_frames=location.recording.frames):
-            if span.channel is not None:
-                parts[span.channel].append(wave[at : at + span.frames])
-                at += span.frames
-                continue
-            n = span.frames * stream.channels
-            block = deinterleave(wave[at : at + n], channels=stream.channels, block=span.block)
-            for channel in location.channels:
-                parts[channel].append(block[:, channel])
-            at += n
-        return [np.concatenate(parts[channel]) for channel in location.channels]
+        from audiochunk.reader.decode import chunk_samples
+
+        samples = chunk_samples(self, i)
+        return [_scaled(part) for part in samples] if isinstance(samples, list) else _scaled(samples)
+
+
+def _scaled(samples: Samples) -> "npt.NDArray[np.float32]":
+    return samples.astype(np.float32) * np.float32(2.0 ** (1 - 8 * samples.dtype.itemsize))

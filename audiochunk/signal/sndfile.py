@@ -136,3 +136,17 @@ class SndfileReader:
             for at in range(self._position, start, _DISCARD_FRAMES):
                 self._file.read(min(_DISCARD_FRAMES, start - at), dtype="int16")
         self._position = start
+
+
+def bits_of(subtype: str) -> int:
+    """Bits that samples of a subtype have at most: 8, 16, 24 or 32.
+
+    >>> bits_of("PCM_U8"), bits_of("ULAW"), bits_of("ALAC_24"), bits_of("FLOAT")
+    (8, 16, 24, 32)
+    """
+    if subtype in ("PCM_U8", "PCM_S8"):
+        return 8
+    if subtype.endswith("_24") and SUBTYPES.get(subtype, SUBTYPES["PCM_24"]).dtype == "int32":
+        return 24
+    known = SUBTYPES.get(subtype)
+    return 16 if known is not None and known.dtype == "int16" else 32

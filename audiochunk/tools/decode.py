@@ -1,0 +1,249 @@
+"""Chunks -> WAV files: one chunk, one recording, or the whole tree of a dataset."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from audiochunk.config import Encoding
+from audiochunk.errors import ConfigError, DatasetError, OutputExistsError, printable
+from audiochunk.pipeline.executors import Workers
+from audiochunk.reader.dataset import ChunkDataset
+from audiochunk.reader.decode import Frames, chunk_samples, sample_pieces
+from audiochunk.signal.quantize import Samples
+from audiochunk.signal.sndfile import bits_of
+from audiochunk.storage.files import temporary
+from audiochunk.storage.recordings import RecordingRow
+
+MOST_CHANNELS = 1024  # that libsndfile writes
+_MOST_WAV_BYTES = 2**32 - 2**16  # of samples; more are written as RF64
+_WAV_SUBTYPES = {8: "PCM_U8", 16: "PCM_16", 24: "PCM_24", 32: "PCM_32"}
+
+
+@dataclass(frozen=True, slots=True)
+class WavFormat:
+    """What a WAV file has: sample_rate in Hz, channels, and bits a sample (8, 16, 24 or 32)."""
+
+    sample_rate: int
+    channels: int
+    bits: int
+
+
+def wav_format(rows: Sequence[RecordingRow], encoding: Encoding) -> WavFormat:
+    """The WAV that holds a recording as it is in a dataset: the fewest bits that lose nothing of it.
+
+    Linear codes have the bits of their source or of the encoding, whichever are fewer. Values of mu-law lie between
+    those of any integers: they are rounded to a width that is finer than the smallest step of the curve.
+
+    Args:
+        rows: of the recording.
+        encoding: of the dataset.
+    """
+    row = rows[0]
+    if encoding.quantizer == "mulaw":
+        bits = {8: 16, 12: 24, 16: 32}[encoding.bits]
+    else:
+        source = bits_of(row.subtype)
+        if encoding.layout == "mono" and row.channels > 1:
+            source = max(16, source)  # a mean of samples has more bits than they have
+        bits = min(source, 8 * encoding.bytes_per_code)
+    channels = 1 if encoding.layout == "mono" else row.channels if row.channel is None else len(rows)
+    return WavFormat(row.sample_rate, channels, bits)
+
+
+def write_wav(path: Path, pieces: Iterable[Samples], form: WavFormat, *, frames: int) -> None:
+    """Write a WAV file, RF64 where it is longer than WAV can be; `path` is all of it or not there.
+
+    Args:
+        path: of the file.
+        pieces: of (frames, channels) samples, int16 or int32, left-justified. What a sample has beyond the bits of the
+            file is rounded.
+        form: of the file.
+        frames: that the pieces have together.
+
+    Raises:
+        ConfigError: more channels than a WAV file takes here.
+        OSError: it could not be written.
+    """
+    import soundfile
+
+    if form.channels > MOST_CHANNELS:
+        raise ConfigError(f"{form.channels:,} channels; a WAV file is written with at most {MOST_CHANNELS:,}")
+    is_long = frames * form.channels * form.bits // 8 > _MOST_WAV_BYTES
+    scratch = temporary(path)
+    try:
+        with (
+            scratch.open("xb+") as file,
+            soundfile.SoundFile(
+                file.fileno(),
+                "w",
+                form.sample_rate,
+                form.channels,
+                _WAV_SUBTYPES[form.bits],
+                format="RF64" if is_long else "WAV",
+                closefd=False,
+            ) as wav,
+        ):
+            for samples in pieces:
+                wav.write(_rounded(samples, form.bits))
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def _rounded(samples: Samples, bits: int) -> Samples:
+    """Samples rounded to so many of their upper bits, halves upwards, and no further than full scale."""
+    spare = 8 * samples.itemsize - bits
+    if spare <= 0:
+        return samples
+    half, most = 1 << (spare - 1), np.iinfo(samples.dtype).max
+    return np.minimum(samples, most - half) + samples.dtype.type(half)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedFile:
+    """What was written, or would be.
+
+    Attributes:
+        recording: its path as bytes.
+        target: the file, relative to the folder of all of them.
+        rows: of the recording.
+    """
+
+    recording: bytes
+    target: bytes
+    rows: tuple[RecordingRow, ...]
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of the recording."""
+        return sum(row.chunks for row in self.rows)
+
+
+def tree(rows: Iterable[RecordingRow]) -> list[DecodedFile]:
+    """Where each recording that has chunks goes, in path order: its own path with the extension .wav.
+
+    Where two would be one file, the one that is so named already keeps its name, and others keep their extension before
+    the new one: a.flac becomes a.flac.wav. Where that is taken too, a number comes between.
+
+    Args:
+        rows: of the recordings table, in path order.
+
+    Raises:
+        DatasetError: a path that leads out of the folder, which no build writes.
+    """
+    found = []
+    for path, group in groupby(rows, lambda row: row.path_bytes):
+        streams = tuple(group)
+        if any(row.chunks for row in streams):
+            if path.startswith(b"/") or {b"", b".", b".."} & set(path.split(b"/")) or b"\0" in path:
+                raise DatasetError("recordings.jsonl", f"{printable(path)} is not a path within a folder")
+            found.append((path, streams))
+    wanted = [os.path.splitext(path)[0] + b".wav" for path, _ in found]
+    times: dict[bytes, int] = {}
+    for target in wanted:
+        times[target] = times.get(target, 0) + 1
+    paths = {path for path, _ in found}
+    taken = {target for target in wanted if times[target] == 1} | (paths & set(wanted))
+    files = []
+    for (path, streams), target in zip(found, wanted, strict=True):
+        if path != target and (times[target] > 1 or target in paths):
+            number, target = 1, path + b".wav"
+            while target in taken:
+                number, target = number + 1, b"%b.%d.wav" % (path, number + 1)
+            taken.add(target)
+        files.append(DecodedFile(path, target, streams))
+    return files
+
+
+def decode_all(
+    folder: Path,
+    out: Path,
+    *,
+    splits: Sequence[str],
+    workers: int = 1,
+    overwrite: bool = False,
+    on_file: Callable[[DecodedFile], None] | None = None,
+) -> list[DecodedFile]:
+    """Write every recording that has chunks as a WAV file in a tree like the one that it came from.
+
+    Args:
+        folder: of the dataset.
+        out: folder for the files; made where it is missing.
+        splits: whose recordings to write.
+        workers: processes to use.
+        overwrite: whether files that are there already may be replaced.
+        on_file: told of each file when it is there.
+
+    Returns:
+        What was written, in path order.
+
+    Raises:
+        DatasetError: the dataset is damaged.
+        OutputExistsError: one of the files is there already; then none is written.
+        OSError: a file could not be written.
+    """
+    datasets = {split: ChunkDataset(folder, split) for split in splits}
+    rows = sorted((row for ds in datasets.values() for row in ds.recordings), key=lambda row: row.path_bytes)
+    files = tree(rows)
+    for file in files:
+        if not overwrite and os.path.lexists(os.path.join(os.fsencode(out), file.target)):
+            raise OutputExistsError(out, f"holds {os.fsdecode(file.target)}", "choose another folder, or --overwrite")
+    tasks = [_Task(datasets[file.rows[0].split], file, out) for file in files]
+    with Workers(workers) as pool:
+        for file in pool.run(_decode_file, tasks, at_most=len(tasks), name=lambda task: printable(task.file.recording)):
+            if on_file is not None:
+                on_file(file)
+    return files
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    ds: ChunkDataset
+    file: DecodedFile
+    out: Path
+
+
+def _decode_file(task: _Task) -> DecodedFile:
+    path = task.out / os.fsdecode(task.file.target)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    decode_recording(task.ds, task.file.rows, path)
+    return task.file
+
+
+def decode_recording(ds: ChunkDataset, rows: Sequence[RecordingRow], path: Path) -> WavFormat:
+    """Write all chunks of one recording as a WAV file, piece by piece; returns what the file has.
+
+    Args:
+        ds: the split that the recording is in.
+        rows: of the recording.
+        path: of the file.
+    """
+    streams = [Frames(ds, row) for row in rows]
+    form = wav_format(rows, ds.encoding)
+    write_wav(path, sample_pieces(streams, ds.encoding), form, frames=streams[0].frames)
+    return form
+
+
+def decode_chunk(ds: ChunkDataset, i: int, path: Path) -> WavFormat:
+    """Write one chunk as a WAV file; returns what the file has.
+
+    The channels of a chunk that is not aligned each begin with their first sample in it; shorter ones end in silence.
+    """
+    found = chunk_samples(ds, i)
+    samples = _side_by_side(found) if isinstance(found, list) else found
+    whole = wav_format([ds.locate(i).recording], ds.encoding)
+    form = WavFormat(whole.sample_rate, samples.shape[1], whole.bits)
+    write_wav(path, [samples], form, frames=len(samples))
+    return form
+
+
+def _side_by_side(channels: Sequence[Samples]) -> Samples:
+    out = np.zeros((max(map(len, channels)), len(channels)), channels[0].dtype)
+    for number, samples in enumerate(channels):
+        out[: len(samples), number] = samples
+    return out
