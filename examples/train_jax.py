@@ -29,12 +29,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import baselines
 import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from comparison import save_and_compare
 from flax import nnx
 from options import positive
 from tqdm import tqdm
@@ -171,12 +171,9 @@ def train(options: argparse.Namespace) -> None:
     if last < options.steps:
         return
     starts = range(0, n_val, 8)
-    parts = [chunk_bits(model, baselines.bytes_of(val, start, min(start + 8, n_val))) for start in starts]
+    parts = [chunk_bits(model, val.gather(range(start, min(start + 8, n_val))).view(np.uint8)) for start in starts]
     scores = np.concatenate(parts).astype(np.float64)
-    np.save(options.out.with_name("scores.npy"), scores)
-    table = baselines.bits_per_byte(val, n_val)
-    table["this model, each chunk alone"] = scores.mean() / val.encoding.chunk_bytes
-    print(f"\n{n_val} chunks of val\n{baselines.table(table)}")
+    print(f"\n{save_and_compare(options.dataset, scores, options.out.with_name('scores.npy'))}")
 
 
 def identity(options: argparse.Namespace, rows: audiochunk.ChunkDataset) -> dict[str, Any]:

@@ -26,12 +26,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import baselines
 import checkpoint
 import numpy as np
 import numpy.typing as npt
 import torch
 from byte_model import Model
+from comparison import save_and_compare
 from options import positive
 from torch import Tensor
 from tqdm import tqdm
@@ -140,10 +140,7 @@ def train(options: argparse.Namespace) -> None:
     if last < options.steps:
         return
     scores = score(bits, val, range(n_val), device)
-    np.save(options.out.with_name("scores.npy"), scores)
-    table = baselines.bits_per_byte(val, n_val)
-    table["this model, each chunk alone"] = float(scores.mean()) / model.length
-    print(f"\n{n_val} chunks of val\n{baselines.table(table)}")
+    print(f"\n{save_and_compare(options.dataset, scores, options.out.with_name('scores.npy'))}")
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from audiochunk.errors import ConfigError, printable
 from audiochunk.reader.location import stream_of
 from audiochunk.signal.interleave import deinterleave
 from audiochunk.signal.packing import unpack
-from audiochunk.signal.quantize import Codes, Samples, code_dtype, dequantize
+from audiochunk.signal.quantize import Codes, Samples, code_dtype, dequantize, silence
 from audiochunk.storage.recordings import RecordingRow
 
 if TYPE_CHECKING:
@@ -41,18 +41,24 @@ class Frames:
     Args:
         ds: the split, or a view of it.
         row: one of `ds.recordings`.
+        chunks: of the stream's first so many chunks; None means all.
+        incomplete: whether frames that lack some channels count as well. What is not there is silence.
 
     Attributes:
         frames: how many there are.
         channels: of the stream; 1 under layouts "mono" and "split".
+        codes: of the stream that are in these chunks, padding left out.
     """
 
-    def __init__(self, ds: "ChunkDataset", row: RecordingRow) -> None:
+    def __init__(
+        self, ds: "ChunkDataset", row: RecordingRow, *, chunks: int | None = None, incomplete: bool = False
+    ) -> None:
         self._ds, self._first_chunk = ds.whole, row.first_chunk
         self._encoding = ds.encoding
         self._stream = stream_of(row, self._encoding)
         self.channels = self._stream.channels
-        self.frames = self._stream.whole_frames if row.error is None else 0
+        self.codes = self._stream.real_codes(0, row.chunks if chunks is None else chunks)
+        self.frames = self._stream.frames_in(self.codes, incomplete=incomplete)
 
     def read(self, start: int, frames: int) -> Codes:
         """Frames from `start` on: (frames, channels) codes.
@@ -100,12 +106,17 @@ class Frames:
         return n
 
     def _codes(self, first: int, n: int) -> Codes:
-        """So many codes of the stream: 1-D."""
+        """So many codes of the stream: 1-D; silence beyond those that are there."""
+        there = max(0, min(n, self.codes - first))
         size = self._encoding.codes_per_chunk
-        begin, end = first // size, -(-(first + n) // size)
+        begin, end = first // size, -(-(first + there) // size) if there else first // size
         numbers = np.arange(self._first_chunk + begin, self._first_chunk + end)
-        codes = unpack(self._ds.gather(numbers), self._encoding).reshape(-1)
-        return codes[first - begin * size :][:n]
+        codes = unpack(self._ds.gather(numbers), self._encoding).reshape(-1)[first - begin * size :][:there]
+        if there == n:
+            return codes
+        filled = np.full(n, silence(bits=self._encoding.bits), codes.dtype)
+        filled[:there] = codes
+        return filled
 
 
 def chunk_samples(ds: "ChunkDataset", i: int) -> Samples | list[Samples]:

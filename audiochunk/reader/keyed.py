@@ -15,7 +15,7 @@ _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _ONES = 2**64 - 1
 
 # What a key is for: the number that tells keys of one seed apart.
-EPOCH, SHARDS, WITHIN, CROPS, MIX, PERIOD = range(1, 7)
+EPOCH, SHARDS, WITHIN, CROPS, MIX, PERIOD, CHOICE = range(1, 8)
 _LOW = np.uint64(2**32 - 1)
 
 

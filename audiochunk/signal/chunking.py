@@ -99,13 +99,21 @@ class Stream(msgspec.Struct, frozen=True, gc=False):
     @property
     def whole_frames(self) -> int:
         """Frames that are in chunks with every channel; they are the first ones of the recording."""
-        kept = self.real_codes(0, self.n_chunks)
+        return self.frames_in(self.real_codes(0, self.n_chunks))
+
+    def frames_in(self, n_codes: int, *, incomplete: bool = False) -> int:
+        """Frames that the first `n_codes` codes have every channel of, or with `incomplete` any; the first ones.
+
+        Args:
+            n_codes: at most all of the stream's.
+            incomplete: whether frames that lack some channels count.
+        """
         if self.channels == 1:
-            return kept
-        groups, rest = divmod(kept, self.block * self.channels)
+            return n_codes
+        groups, rest = divmod(n_codes, self.block * self.channels)
         start = groups * self.block
         block = min(self.block, self.frames - start)
-        return start + max(0, rest - (self.channels - 1) * block)
+        return start + (min(rest, block) if incomplete else max(0, rest - (self.channels - 1) * block))
 
     def position(self, code: int) -> tuple[int, int]:
         """(frame, channel) of the sample behind code number `code`."""

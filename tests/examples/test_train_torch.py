@@ -37,10 +37,10 @@ def test_steps_lower_the_bits_and_end_in_a_table_a_checkpoint_and_scores(
     val = audiochunk.open(dataset(), "val")
     scores = np.load(tmp_path / "new" / "scores.npy")
     assert (scores.shape, scores.dtype) == ((len(val),), np.float64)
-    row = re.search(r"^this model, each chunk alone +([\d.]+)", printed, re.MULTILINE)
+    row = re.search(r"^model:scores +chunked +([\d.]+)", printed, re.MULTILINE)
     assert row is not None
     assert scores.mean() / 256 == pytest.approx(float(row[1]), abs=1e-3)
-    assert {"gzip", "FLAC", "entropy"} <= set(re.findall(r"^\w+", printed, re.MULTILINE))
+    assert {"gzip", "flac", "entropy"} <= set(re.findall(r"^\w+", printed, re.MULTILINE))
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["model.pt", "scores.npy"]
 
 

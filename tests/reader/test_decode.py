@@ -11,6 +11,7 @@ import audiochunk
 from audiochunk.errors import ConfigError
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.reader.decode import Frames, chunk_samples, rows_named
+from audiochunk.reader.location import stream_of
 from audiochunk.signal import audio
 from audiochunk.signal.chunking import Stream
 from audiochunk.signal.encode import decode as plain_decode
@@ -77,6 +78,29 @@ def test_pieces_follow_each_other_and_are_small(dataset: Path, monkeypatch: pyte
         assert sum(map(len, pieces)) == frames.frames
         if pieces:
             assert np.concatenate(pieces).tolist() == frames.read(0, frames.frames).tolist()
+
+
+def test_incomplete_frames_have_silence_where_a_channel_is_missing(dataset: Path) -> None:
+    ds = audiochunk.open(dataset)
+    silent = 1 << (ds.encoding.bits - 1)
+    for row in ds.recordings:
+        stream = stream_of(row, ds.encoding)
+        for chunks in {0, 1, row.chunks // 2, row.chunks - 1, row.chunks} & set(range(row.chunks + 1)):
+            frames = Frames(ds, row, chunks=chunks, incomplete=True)
+            real = stream.real_codes(0, chunks)
+            parts = [ds.codes(row.first_chunk + number) for number in range(chunks)]
+            codes = np.concatenate(parts) if parts else np.zeros(0, int)
+            places = [stream.position(code) for code in range(real)]
+            n_frames = max((frame + 1 for frame, _ in places), default=0)
+            expected = np.full((n_frames, stream.channels), silent)
+            for (frame, channel), code in zip(places, codes, strict=True):
+                expected[frame, channel] = code
+            assert (frames.codes, frames.frames) == (real, n_frames)
+            assert frames.read(0, n_frames).tolist() == expected.tolist()
+            whole = Frames(ds, row, chunks=chunks)
+            assert whole.frames == min(
+                (sum(1 for _, channel in places if channel == c) for c in range(stream.channels)), default=0
+            )
 
 
 def test_a_view_decodes_recordings_of_the_whole_split(plain: Path) -> None:

@@ -1,0 +1,122 @@
+"""audiochunk evaluate"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from audiochunk.errors import printable
+
+if TYPE_CHECKING:
+    from audiochunk.tools.evaluate import Evaluation, Row
+
+_TITLES = {
+    "chunked": "chunked: each chunk alone",
+    "chunked-header-once": "chunked-header-once: each chunk alone, the codec's header counted once (as LMIC counts)",
+    "whole": "whole: the chunks of each recording together",
+    "bound": "bound: entropy of the codes, in hindsight; nothing is encoded",
+}
+
+
+def _choices(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    from audiochunk.tools.evaluate import NAMES
+
+    for name in value:
+        if name not in NAMES:
+            raise click.BadParameter(f"{name!r} is not one of {', '.join(NAMES)}")
+    return value
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--split", metavar="NAME", help="Only the chunks of this split. [default: all]")
+@click.option(
+    "--codec", "codecs", metavar="NAME", multiple=True, callback=_choices, help="Only this codec; repeatable."
+)
+@click.option(
+    "--max-chunks", metavar="N", type=click.IntRange(1), help="No more than N chunks, of recordings at random."
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**64 - 1), help="Which ones.")
+@click.option(
+    "--model-scores",
+    "scores",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Bits a chunk that a model needs, for the first chunks of the split (.npy): a row more; repeatable.",
+)
+@click.option("--workers", metavar="N", type=click.IntRange(1), help="Processes. [default: all CPUs]")
+@click.option("--json", "as_json", is_flag=True, help="A list of rows as JSON.")
+def evaluate(
+    folder: Path,
+    *,
+    split: str | None,
+    codecs: tuple[str, ...],
+    max_chunks: int | None,
+    seed: int,
+    scores: tuple[Path, ...],
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    """Tell what codecs make of the chunks of the dataset in the folder DIR, beside a model if you have one.
+
+    All that is encoded is decoded again and compared before its size counts.
+    """
+    from audiochunk.cli.bar import bar
+    from audiochunk.pipeline.executors import usable_cpus
+    from audiochunk.tools.evaluate import Evaluation
+    from audiochunk.tools.scores import Scores
+
+    evaluation = Evaluation(
+        folder,
+        split=split,
+        codecs=codecs or None,
+        scores=[Scores.read(path) for path in scores],
+        max_chunks=max_chunks,
+        seed=seed,
+    )
+    with bar("evaluate", evaluation.n_bytes) as on_bytes:
+        rows = evaluation.run(workers=workers or usable_cpus(), on_bytes=on_bytes)
+    if as_json:
+        click.echo(json.dumps([row.plain() for row in rows], indent=2, ensure_ascii=False))
+    else:
+        _print(folder, evaluation, rows)
+
+
+def _print(folder: Path, evaluation: "Evaluation", rows: Sequence["Row"]) -> None:
+    from audiochunk.cli.text import count, size, table
+
+    click.echo(
+        f"{printable(str(folder))}: {count(evaluation.n_chunks, 'chunk')}, {size(evaluation.raw_bytes)},"
+        f" {count(evaluation.samples, 'sample')} of {evaluation.bits} bits"
+    )
+    for convention, title in _TITLES.items():
+        found = [row for row in rows if row.convention == convention and row.compressed_bytes is not None]
+        if not found:
+            continue
+        click.echo(f"\n{title}")
+        head = ("", "% of raw", "bits/byte", "bits/sample", "ratio", "MB/s in", "MB/s out")
+        lines = [head, *(_cells(row) for row in sorted(found, key=lambda row: row.compressed_bytes or 0))]
+        click.echo("\n".join(f"  {line}" for line in table(lines, right=range(1, 7))))
+    missing = dict.fromkeys(f"{row.codec}: {row.missing}" for row in rows if row.missing is not None)
+    if missing:
+        click.echo("\nnot there\n" + "\n".join(f"  {line}" for line in missing))
+
+
+def _cells(row: "Row") -> tuple[str, ...]:
+    plain = row.plain()
+
+    def number(name: str, form: str) -> str:
+        return "" if plain[name] is None else format(plain[name], form)
+
+    return (
+        row.codec,
+        number("percent_of_raw", ".2f"),
+        number("bits_per_byte", ".3f"),
+        number("bits_per_sample", ".3f"),
+        number("ratio", ".3f"),
+        number("encode_mb_s", ".3g"),
+        number("decode_mb_s", ".3g"),
+    )

@@ -1,0 +1,82 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from click.testing import CliRunner, Result
+
+import audiochunk
+from audiochunk.cli import cli
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["evaluate", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("evaluate")
+    noise = np.random.default_rng(2).integers(-200, 200, (9000, 1), np.int16)
+    for name in ("train/a", "train/b", "val/c"):
+        (base / "wavs" / name).parent.mkdir(parents=True, exist_ok=True)
+        sf.write(base / "wavs" / f"{name}.wav", noise, 8000)
+    audiochunk.build(base / "wavs", base / "shards", split="folders", workers=1)
+    return base / "shards"
+
+
+def test_the_table_has_a_part_for_every_convention(shards: Path) -> None:
+    done = run(shards, "--codec", "gzip-9", "--codec", "flac-8", "--codec", "entropy-0")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert lines[0] == f"{shards}: 12 chunks, 24.6 kB, 24,576 samples of 8 bits"
+    titles = [line.split(":")[0] for line in lines[1:] if line and not line.startswith(" ")]
+    assert titles == ["chunked", "chunked-header-once", "whole", "bound"]
+    assert sum(line.startswith("  gzip-9 ") for line in lines) == 3
+    assert sum(line.startswith("  entropy-0 ") for line in lines) == 1
+
+
+def test_json_is_a_list_of_rows(shards: Path) -> None:
+    done = run(shards, "--codec", "zstd-3", "--split", "val", "--json")
+    rows = json.loads(done.stdout)
+    assert [row["convention"] for row in rows] == ["chunked", "chunked-header-once", "whole"]
+    for row in rows:
+        assert row["percent_of_raw"] == pytest.approx(100 * row["compressed_bytes"] / row["raw_bytes"])
+        assert row["encode_mb_s"] > 0
+
+
+def test_models_stand_in_the_table(shards: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "mine.npy", np.full(2, 2048.0))
+    done = run(shards, "--codec", "gzip-9", "--split", "train", "--model-scores", tmp_path / "mine.npy")
+    assert done.exit_code == 0, done.output
+    assert "2 chunks" in done.output
+    row = next(line.split() for line in done.output.splitlines() if line.startswith("  model:mine"))
+    assert row == ["model:mine", "12.50", "1.000", "1.000", "8.000"]
+
+
+def test_what_is_not_there_is_listed_with_how_to_get_it(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    done = run(shards, "--codec", "flac-cli-8", "--max-chunks", 1)
+    assert done.exit_code == 0
+    assert done.output.endswith("\nnot there\n  flac-cli-8: apt install flac\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--codec", "zip"), "'zip' is not one of gzip-9, bz2,"),
+        (("--split", "no"), "no split 'no' here"),
+        (("--max-chunks", 0), "0 is not in the range"),
+        (("--seed", -1), "-1 is not in the range"),
+    ],
+)
+def test_what_cannot_be_is_refused(shards: Path, arguments: tuple[object, ...], message: str) -> None:
+    done = run(shards, *arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+def test_a_missing_file_of_scores_is_named(shards: Path, tmp_path: Path) -> None:
+    done = run(shards, "--split", "val", "--model-scores", tmp_path / "no.npy")
+    assert done.exit_code == 6
+    assert "no.npy: no such file" in done.stderr
