@@ -133,7 +133,7 @@ class CodeCounts:
     def entropies(self) -> Entropies:
         """Of all that was counted."""
         codes, order_0 = self._codes.counts, entropy(self._codes.counts)
-        if self._pairs is None:
+        if self._pairs is None or len(self._pairs.keys) > self._max_pairs:
             why_not = f"more than {self._max_pairs:,} distinct pairs of codes"
             return Entropies(order_0, None, int(codes.sum()), 0, why_not)
         pairs, keys = self._pairs.counts, self._pairs.keys >> self._bits
@@ -145,5 +145,6 @@ class CodeCounts:
 
     def _limit(self) -> None:
         pairs = self._pairs
-        if pairs is not None and pairs.at_most() > self._max_pairs and len(pairs.keys) > self._max_pairs:
+        # Seldom, because it takes a merge to know: what is a little too much is told in the end.
+        if pairs is not None and pairs.at_most() > 2 * self._max_pairs and len(pairs.keys) > self._max_pairs:
             self._pairs = None

@@ -76,7 +76,7 @@ def encode(windows: Windows, *, bits: int) -> Coded:
     signals, depth = windows.transpose(0, 2, 1), [bits] * channels
     if channels == 2:
         left, right = windows[:, :, 0], windows[:, :, 1]
-        # Wider than int32 at no depth, and the difference takes one bit more than its channels.
+        # The difference takes one bit more than its channels, the mean does not.
         signals = np.stack([left, right, (left + right) >> 1, left - right], axis=1)
         depth = [bits, bits, bits, bits + 1]
     rows = np.ascontiguousarray(signals).reshape(-1, n)

@@ -10,6 +10,7 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import IO, NamedTuple, Protocol
 
 import zstandard
@@ -156,8 +157,14 @@ def zstd_19(n_bytes: int) -> Encoder:
 
 def _zstd(level: int, n_bytes: int) -> Encoder:
     # Without the size it would make tables for a window of 8 MiB for a chunk of 2048 bytes.
-    compressor = zstandard.ZstdCompressor(level=level).compressobj(size=n_bytes)
+    compressor = _zstd_compressor(level).compressobj(size=n_bytes)
     return Encoder(compressor.compress, compressor.flush)
+
+
+@cache
+def _zstd_compressor(level: int) -> zstandard.ZstdCompressor:
+    """The one whose memory all sounds share, one after the other."""
+    return zstandard.ZstdCompressor(level=level)
 
 
 def unzstd(file: IO[bytes]) -> Iterator[bytes]:
