@@ -6,14 +6,19 @@ On the sample dataset of `make dataset`, two cores make the 200 steps in 214 s, 
 the end it prints:
 
     382 chunks of val
-                                 bits per byte  % of raw
-    raw                                  8.000     100.0
-    entropy, order 0                     5.322      66.5
-    gzip -9, each chunk alone            3.934      49.2
-    gzip -9, all chunks in one           3.159      39.5
-    entropy, order 1                     3.091      38.6
-    FLAC, each recording                 2.261      28.3
-    this model, each chunk alone         1.890      23.6
+                                     bits per byte  % of raw
+    entropy-0    bound                       5.322     66.52
+    lzma         chunked                     3.951     49.39
+    gzip-9       chunked                     3.934     49.18
+    gzip-9       chunked-header-once         3.853     48.16
+    lzma         chunked-header-once         3.718     46.47
+    gzip-9       whole                       3.153     39.42
+    entropy-1    bound                       3.092     38.65
+    flac-8       chunked                     2.568     32.10
+    lzma         whole                       2.538     31.72
+    flac-8       whole                       2.256     28.20
+    flac-8       chunked-header-once         2.188     27.35
+    model:scores chunked                     1.890     23.62
 
 It needs flax 0.12 or newer. --resume goes on with a checkpoint, which has the state of grain's iterator in it: the
 batches that follow are those that would have followed.

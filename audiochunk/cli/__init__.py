@@ -17,6 +17,7 @@ _COMMANDS = {
     "decode": "Turn chunks back into WAV files.",
     "evaluate": "Tell what codecs make of the chunks.",
     "inspect": "Tell what a dataset holds.",
+    "report": "Make an HTML page to look at and listen to.",
     "verify": "Look for damage in a dataset, or compare it with its recordings.",
 }
 

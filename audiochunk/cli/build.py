@@ -198,7 +198,7 @@ def _report(plan: "Plan", built: "Built | None", tally: "Tally") -> dict[str, An
 
 
 def _print(plan: "Plan", report: dict[str, Any], source: str, out: Path) -> None:
-    from audiochunk.cli.text import count, duration, percent, size
+    from audiochunk.tools.text import count, duration, percent, size
 
     def line(label: str, text: str) -> None:
         click.echo(f"  {label:<11} {text}".rstrip())
@@ -245,7 +245,7 @@ def _print(plan: "Plan", report: dict[str, Any], source: str, out: Path) -> None
 
 
 def _print_kinds(kinds: list[dict[str, Any]]) -> None:
-    from audiochunk.cli.text import duration, table
+    from audiochunk.tools.text import duration, table
 
     shown = kinds[:8]
     cells = [

@@ -1,11 +1,11 @@
 """audiochunk decode"""
 
-import os
 from pathlib import Path
 
 import click
 
-from audiochunk.errors import ConfigError, OutputExistsError, printable
+from audiochunk.cli.output import check_file
+from audiochunk.errors import ConfigError, printable
 
 
 @click.command()
@@ -56,12 +56,7 @@ def decode(
     if decode_all:
         _decode_all(folder, out, split, workers, overwrite=overwrite)
         return
-    if out.is_dir():
-        raise ConfigError(f"{printable(str(out))} is a folder; -o names the WAV file to write")
-    if os.path.lexists(out) and not overwrite:
-        raise OutputExistsError(out, "is there already", "choose another name, or --overwrite")
-    if not out.parent.is_dir():
-        raise ConfigError(f"{printable(str(out.parent))} is not a folder")
+    check_file(out, overwrite=overwrite)
     if chunk is not None:
         _decode_chunk(folder, out, chunk, split)
     elif recording is not None:
@@ -70,8 +65,8 @@ def decode(
 
 def _decode_chunk(folder: Path, out: Path, i: int, split: str | None) -> None:
     from audiochunk.cli.show import open_chunk
-    from audiochunk.cli.text import count, rate
     from audiochunk.tools.decode import decode_chunk
+    from audiochunk.tools.text import count, rate
 
     ds, i = open_chunk(folder, i, split)
     form, where = decode_chunk(ds, i, out), ds.locate(i)
@@ -85,12 +80,12 @@ def _decode_chunk(folder: Path, out: Path, i: int, split: str | None) -> None:
 
 
 def _decode_recording(folder: Path, out: Path, name: str) -> None:
-    from audiochunk.cli.text import count, percent, rate
     from audiochunk.reader.dataset import ChunkDataset
     from audiochunk.reader.decode import Frames, rows_named
     from audiochunk.storage.manifest import Manifest
     from audiochunk.storage.recordings import read_rows
     from audiochunk.tools.decode import decode_recording
+    from audiochunk.tools.text import count, percent, rate
 
     manifest = Manifest.read(folder)
     rows = rows_named(read_rows(folder, manifest.recordings), name, where=printable(str(folder)))
@@ -110,10 +105,10 @@ def _decode_recording(folder: Path, out: Path, name: str) -> None:
 
 def _decode_all(folder: Path, out: Path, split: str | None, workers: int | None, *, overwrite: bool) -> None:
     from audiochunk.cli.bar import bar
-    from audiochunk.cli.text import count
     from audiochunk.pipeline.executors import usable_cpus
     from audiochunk.storage.manifest import Manifest
     from audiochunk.tools.decode import DecodedFile, decode_all
+    from audiochunk.tools.text import count
 
     manifest = Manifest.read(folder)
     if split is not None and split not in manifest.splits:

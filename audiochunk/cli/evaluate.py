@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audiochunk.errors import printable
+from audiochunk.cli.facts import find_facts, print_facts
+from audiochunk.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from audiochunk.tools.evaluate import Evaluation, Row
@@ -47,6 +48,11 @@ def _choices(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
     type=click.Path(path_type=Path),
     help="Bits a chunk that a model needs, for the first chunks of the split (.npy): a row more; repeatable.",
 )
+@click.option(
+    "--stats",
+    metavar="all|none|NAME,…",
+    help="Facts to look for below the table, as of `inspect`. [default: all; none with --max-chunks or --json]",
+)
 @click.option("--workers", metavar="N", type=click.IntRange(1), help="Processes. [default: all CPUs]")
 @click.option("--json", "as_json", is_flag=True, help="A list of rows as JSON.")
 def evaluate(
@@ -57,6 +63,7 @@ def evaluate(
     max_chunks: int | None,
     seed: int,
     scores: tuple[Path, ...],
+    stats: str | None,
     workers: int | None,
     as_json: bool,
 ) -> None:
@@ -64,6 +71,8 @@ def evaluate(
 
     All that is encoded is decoded again and compared before its size counts.
     """
+    if stats not in (None, "none") and as_json:
+        raise ConfigError("--json is the rows alone; `audiochunk inspect --stats all --json` has the facts")
     from audiochunk.cli.bar import bar
     from audiochunk.pipeline.executors import usable_cpus
     from audiochunk.tools.evaluate import Evaluation
@@ -83,10 +92,14 @@ def evaluate(
         click.echo(json.dumps([row.plain() for row in rows], indent=2, ensure_ascii=False))
     else:
         _print(folder, evaluation, rows)
+        wanted = stats or ("none" if max_chunks else "all")
+        if wanted != "none":
+            click.echo()
+            print_facts(find_facts(folder, wanted, splits=evaluation.splits, cache=False, workers=workers))
 
 
 def _print(folder: Path, evaluation: "Evaluation", rows: Sequence["Row"]) -> None:
-    from audiochunk.cli.text import count, size, table
+    from audiochunk.tools.text import count, size, table
 
     click.echo(
         f"{printable(str(folder))}: {count(evaluation.n_chunks, 'chunk')}, {size(evaluation.raw_bytes)},"

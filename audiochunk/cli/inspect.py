@@ -2,12 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiochunk.cli.facts import find_facts, print_facts
+from audiochunk.cli.report import save_picture
 from audiochunk.cli.show import show_chunk, show_recording
 from audiochunk.errors import ConfigError, printable
+
+if TYPE_CHECKING:
+    from audiochunk.tools.facts import Facts
 
 _SHOWN = 10  # refused recordings and kinds that are listed without --all
 
@@ -20,29 +25,62 @@ _SHOWN = 10  # refused recordings and kinds that are listed without --all
 @click.option(
     "--all", "show_all", is_flag=True, help="List all skipped recordings, kinds and notes, not the first ten."
 )
+@click.option(
+    "--stats",
+    metavar="all|NAME,…",
+    help="Look at all chunks for what changes a result: depth, silence, dc, clipping, channels, loudness, codes,"
+    " duplicates.",
+)
+@click.option("--cache", is_flag=True, help="With --stats: take what was found from DIR.facts.json, or keep it there.")
+@click.option("--workers", metavar="N", type=click.IntRange(1), help="With --stats: processes. [default: all CPUs]")
+@click.option(
+    "--plot",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Also draw the codes and some recordings into a PNG file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 def inspect(
-    folder: Path, *, chunk: int | None, recording: str | None, split: str | None, show_all: bool, as_json: bool
+    folder: Path,
+    *,
+    chunk: int | None,
+    recording: str | None,
+    split: str | None,
+    show_all: bool,
+    stats: str | None,
+    cache: bool,
+    workers: int | None,
+    plot: Path | None,
+    as_json: bool,
 ) -> None:
     """Tell what the dataset in the folder DIR holds."""
     if chunk is not None and recording is not None:
         raise ConfigError("--chunk and --recording: give one or the other")
     if split is not None and chunk is None:
         raise ConfigError("--split says which split --chunk counts in; give both")
+    if stats is None and (cache or workers is not None):
+        raise ConfigError("--cache and --workers mean nothing without --stats")
+    if stats is not None and (chunk is not None or recording is not None):
+        raise ConfigError("--stats is of the whole dataset; leave out --chunk and --recording")
+    if plot is not None:
+        if chunk is not None or recording is not None:
+            raise ConfigError("--plot is of the whole dataset; leave out --chunk and --recording")
+        save_picture(folder, plot)
     if chunk is not None:
         show_chunk(folder, chunk, split, as_json=as_json)
     elif recording is not None:
         show_recording(folder, recording, as_json=as_json)
     else:
-        _show_dataset(folder, show_all=show_all, as_json=as_json)
+        facts = None if stats is None else find_facts(folder, stats, cache=cache, workers=workers)
+        _show_dataset(folder, facts, show_all=show_all, as_json=as_json)
 
 
-def _show_dataset(folder: Path, *, show_all: bool, as_json: bool) -> None:
-    report = _report(folder)
+def _show_dataset(folder: Path, facts: "Facts | None", *, show_all: bool, as_json: bool) -> None:
+    report = _report(folder) | ({} if facts is None else {"facts": facts.plain()})
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
         return
-    from audiochunk.cli.text import count, duration, percent, size, table
+    from audiochunk.tools.text import count, duration, percent, size, table
 
     def line(label: str, text: str) -> None:
         click.echo(f"  {label:<11} {text}".rstrip())
@@ -99,6 +137,8 @@ def _show_dataset(folder: Path, *, show_all: bool, as_json: bool) -> None:
     if len(shown) < len(report["kinds"]):
         click.echo(f"    and {len(report['kinds']) - len(shown)} more kinds: --all")
     _print_histogram(report["histogram"], report["bits"])
+    if facts is not None:
+        print_facts(facts)
     _print_list("notes", [f"{n['path']}: {n['note']}" for n in report["notes"]], show_all=show_all)
     _print_list("skipped", [f"{s['path']}: {s['reason']}" for s in report["skipped"]], show_all=show_all)
 

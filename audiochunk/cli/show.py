@@ -25,9 +25,9 @@ def open_chunk(folder: Path, i: int, split: str | None) -> "tuple[ChunkDataset, 
     Raises:
         ConfigError: there is no such chunk or split.
     """
-    from audiochunk.cli.text import count
     from audiochunk.reader.dataset import ChunkDataset
     from audiochunk.storage.manifest import Manifest
+    from audiochunk.tools.text import count
 
     splits = Manifest.read(folder).splits
     ds = ChunkDataset(folder, split or (next(iter(splits)) if len(splits) == 1 else "train"))
@@ -38,8 +38,8 @@ def open_chunk(folder: Path, i: int, split: str | None) -> "tuple[ChunkDataset, 
 
 def show_chunk(folder: Path, i: int, split: str | None, *, as_json: bool) -> None:
     """Print where chunk `i` comes from, its first codes, and its waveform."""
-    from audiochunk.cli.text import count
     from audiochunk.tools.histogram import entropy, most_entropy
+    from audiochunk.tools.text import count
 
     ds, i = open_chunk(folder, i, split)
     where, codes, wave = ds.locate(i), ds.codes(i), ds.waveform(i)
@@ -95,11 +95,11 @@ def show_recording(folder: Path, name: str, *, as_json: bool) -> None:
     """Print what is known of a recording, and its waveform."""
     import msgspec
 
-    from audiochunk.cli.text import count, duration, percent
     from audiochunk.reader.dataset import ChunkDataset
     from audiochunk.reader.decode import rows_named
     from audiochunk.storage.manifest import Manifest
     from audiochunk.storage.recordings import read_rows
+    from audiochunk.tools.text import count, duration, percent
 
     manifest = Manifest.read(folder)
     found = rows_named(read_rows(folder, manifest.recordings), name, where=printable(str(folder)))

@@ -48,9 +48,9 @@ def verify(ctx: click.Context, /, folder: Path, *, source: Path | None, share: F
         raise ConfigError("--sample means nothing without --against")
 
     from audiochunk.cli.bar import bar
-    from audiochunk.cli.text import count
     from audiochunk.tools.against import verify_against
     from audiochunk.tools.stored import Finding, read_manifest
+    from audiochunk.tools.text import count
     from audiochunk.tools.verify import verify as look
 
     manifest = read_manifest(folder)

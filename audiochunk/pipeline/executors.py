@@ -41,7 +41,7 @@ class SerialExecutor(Executor):
 
 
 def refuse_to_run_in_a_worker() -> None:
-    """Tell a script that starts a build wherever it is imported what is wrong with that.
+    """Tell a script that starts workers wherever it is imported what is wrong with that.
 
     Raises:
         ConfigError: this is a worker process, which is only just importing the script.
@@ -49,8 +49,8 @@ def refuse_to_run_in_a_worker() -> None:
     process = sys.modules.get("multiprocessing.process")  # which a worker has loaded
     if process is not None and getattr(process.current_process(), "_inheriting", False):
         raise ConfigError(
-            "a worker process imported your script, and the script started a build: put the call to"
-            ' audiochunk.build() under `if __name__ == "__main__":`'
+            "a worker process imported your script, which called audiochunk again: put the call under"
+            ' `if __name__ == "__main__":`'
         )
 
 

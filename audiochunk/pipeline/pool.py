@@ -71,8 +71,8 @@ def _wait_for(begun: "Future[int]", pool: ProcessPoolExecutor) -> None:
         begun.result()
     except (BrokenExecutor, EOFError, ConnectionError) as error:
         raise ConfigError(
-            "worker processes cannot begin, perhaps because they cannot import the script that calls"
-            ' audiochunk.build(): the call belongs under `if __name__ == "__main__":`, in a file; or use workers=1'
+            "worker processes cannot begin, perhaps because they cannot import the script that calls audiochunk:"
+            ' the call belongs under `if __name__ == "__main__":`, in a file; or use workers=1'
         ) from error
     except BaseException:
         stop_pool(pool)

@@ -122,6 +122,11 @@ class Evaluation:
         self.samples = sum(stream_of(excerpt.row, encoding).real_codes(0, excerpt.chunks) for excerpt in self._excerpts)
 
     @property
+    def splits(self) -> list[str]:
+        """Names of the splits that are looked at."""
+        return list(self._datasets)
+
+    @property
     def n_bytes(self) -> int:
         """Raw bytes that `run` deals with, all codecs and ways together."""
         return self.raw_bytes * (2 * len(self._codecs) + self._wants_entropy)

@@ -169,7 +169,7 @@ def describe_encoding(encoding: Encoding, kinds: Iterable[Kind] = ()) -> str:
     words.append(_describe_layout(encoding))
     if encoding.tail == "pad":
         words.append("tails padded with silence")
-    lasting = [f"{_milliseconds(encoding, kind):.3g} ms of {_describe_kind(encoding, kind)}" for kind in kinds][:1]
+    lasting = [f"{_lasting(encoding, kind)} of {_describe_kind(encoding, kind)}" for kind in kinds][:1]
     return ", ".join(words) + "".join(f"; a chunk is {text}" for text in lasting)
 
 
@@ -189,7 +189,7 @@ def _describe_kind(encoding: Encoding, kind: Kind) -> str:
     return f"{channels} at {kind.sample_rate / 1000:g} kHz"
 
 
-def _milliseconds(encoding: Encoding, kind: Kind) -> float:
-    """How long a chunk lasts."""
+def _lasting(encoding: Encoding, kind: Kind) -> str:
     channels = kind.channels if encoding.layout == "blocks" else 1
-    return 1000 * encoding.codes_per_chunk / channels / kind.sample_rate
+    seconds = encoding.codes_per_chunk / channels / kind.sample_rate
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

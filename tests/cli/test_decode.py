@@ -92,7 +92,7 @@ def test_a_file_that_is_there_is_kept_unless_asked(shards: Path, tmp_path: Path)
 
 
 def test_a_folder_where_a_file_belongs_and_a_missing_folder_are_named(shards: Path, tmp_path: Path) -> None:
-    assert "is a folder; -o names the WAV file" in run(shards, "--chunk", 0, "-o", tmp_path).stderr
+    assert "is a folder; give the name of the file to write" in run(shards, "--chunk", 0, "-o", tmp_path).stderr
     done = run(shards, "--chunk", 0, "-o", tmp_path / "no" / "a.wav")
     assert f"{tmp_path}/no is not a folder" in done.stderr
 

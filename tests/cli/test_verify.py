@@ -1,15 +1,15 @@
 import json
 import os
-import pty
 import shutil
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
 
 import audiochunk
+
+from .terminal import run_on_a_terminal
 
 ROOT = Path(audiochunk.__file__).parents[1]
 V1 = ROOT / "tests" / "golden" / "v1"
@@ -110,19 +110,8 @@ def test_a_manifest_that_cannot_be_read_is_the_only_finding(damaged: Path) -> No
 
 
 def test_a_bar_is_shown_on_a_terminal_only() -> None:
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 100))
     command = [sys.executable, "-m", "audiochunk", "verify", V1 / "u8-blocks", "--against", V1 / "wavs"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with os.fdopen(ours, "rb", buffering=0) as terminal:
-        done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=theirs, check=False)
-        os.close(theirs)
-        shown = b""
-        try:
-            while block := terminal.read(4096):
-                shown += block
-        except OSError:  # Linux: nobody has the other end any more
-            pass
+    done, shown = run_on_a_terminal(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0
     assert done.stdout.startswith(b"sound: ")
     assert b"verify:" in shown

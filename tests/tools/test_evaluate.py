@@ -143,7 +143,10 @@ def test_a_model_is_a_row_on_the_chunks_that_it_scored(shards: Path) -> None:
     assert rows["model:model", "chunked"].compressed_bytes == ceil(bits.sum() / 8)
     assert {row.raw_bytes for row in rows.values()} == {(n - 1) * 2048}
     fewer = rows_of(shards, split="val", codecs=[], scores=[Scores("a", bits), Scores("b", bits[:2])])
-    assert {key: row.compressed_bytes for key, row in fewer.items()} == {("model:a", "chunked"): 1, ("model:b", "chunked"): 1}
+    assert {key: row.compressed_bytes for key, row in fewer.items()} == {
+        ("model:a", "chunked"): 1,
+        ("model:b", "chunked"): 1,
+    }
 
 
 def test_a_model_is_scored_on_the_chunks_that_were_chosen(shards: Path) -> None:

@@ -32,9 +32,11 @@ def size(n: int) -> str:
 def duration(seconds: Fraction | float) -> str:
     """Hours, minutes and seconds, as many of them as matter.
 
-    >>> duration(3.25), duration(493), duration(360000)
-    ('3.2 s', '8 min 13 s', '100 h 0 min')
+    >>> duration(0.0125), duration(3.25), duration(493), duration(360000)
+    ('12.5 ms', '3.2 s', '8 min 13 s', '100 h 0 min')
     """
+    if 0 < seconds < 0.1:
+        return f"{float(1000 * seconds):.3g} ms"
     if seconds < 60:
         return f"{float(seconds):.1f} s" if seconds < 10 else f"{int(seconds)} s"
     minutes, rest = divmod(int(seconds), 60)

@@ -1,0 +1,62 @@
+"""Facts about the chunks, as `inspect` shows them."""
+
+import os
+import shutil
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from audiochunk.tools.facts import Facts
+
+
+def find_facts(
+    folder: Path, stats: str, *, cache: bool, workers: int | None, splits: Sequence[str] | None = None
+) -> "Facts":
+    """The facts of a dataset, with a bar on stderr while they are collected.
+
+    Args:
+        folder: of the dataset.
+        stats: "all", or names with commas between them.
+        cache: whether to keep them beside the dataset, and to take them from there.
+        workers: processes; None means as many as there are CPUs.
+        splits: to look at; None means all.
+    """
+    # Only one thread, so that workers can be forked: the linear algebra of numpy, which is not used, would begin more.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from audiochunk.cli.bar import bar
+    from audiochunk.pipeline.executors import usable_cpus
+    from audiochunk.storage.manifest import Manifest
+    from audiochunk.tools.facts import ALL, collect, collect_cached
+
+    manifest = Manifest.read(folder)
+    names = ALL if stats == "all" else [name.strip() for name in stats.split(",")]
+    looked_at = sorted(manifest.splits) if splits is None else splits
+    n_bytes = sum(manifest.splits[name].chunks for name in looked_at) * manifest.encoding.chunk_bytes
+    with bar("facts", n_bytes) as on_bytes:
+        look = collect_cached if cache else collect
+        return look(folder, splits=looked_at, stats=names, workers=workers or usable_cpus(), on_bytes=on_bytes)
+
+
+def print_facts(facts: "Facts") -> None:
+    """Print what facts mean for a result."""
+    findings = facts.findings()
+    click.echo(f"  facts ({', '.join(facts.stats)}):")
+    if "codes" in facts.stats and facts.encoding.bits <= 16:
+        click.echo(f"    {facts.entropy:.2f} bits of entropy a sample over all chunks")
+    width = min(120, shutil.get_terminal_size((120, 0)).columns)
+    for sentence in findings or ["nothing was found that changes a result"]:
+        # Paths stay whole, so that they can be copied.
+        click.echo(
+            textwrap.fill(
+                sentence,
+                width,
+                initial_indent="    - ",
+                subsequent_indent="      ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )

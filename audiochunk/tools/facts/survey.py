@@ -1,0 +1,137 @@
+"""One pass over the chunks of a dataset."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from audiochunk.errors import ConfigError
+from audiochunk.pipeline.executors import Workers, refuse_to_run_in_a_worker
+from audiochunk.reader.dataset import ChunkDataset
+from audiochunk.storage.manifest import Manifest
+from audiochunk.tools.facts.copies import (
+    Streams,
+    copied_channels,
+    copied_recordings,
+    first_copies,
+    gatherer,
+    shared_chunks,
+)
+from audiochunk.tools.facts.facts import Facts
+from audiochunk.tools.facts.measure import Measured, Task, hashes_needed, measure
+from audiochunk.tools.facts.stats import ALL, columns_of, known
+
+_TASK_BYTES, _TASK_ROWS = 2**24, 1000
+
+
+def collect(
+    folder: str | os.PathLike[str],
+    *,
+    splits: Iterable[str] | None = None,
+    stats: Iterable[str] = ALL,
+    workers: int = 1,
+    on_bytes: Callable[[int], None] | None = None,
+) -> Facts:
+    """What the chunks of a dataset are like.
+
+    Args:
+        folder: of the dataset.
+        splits: to look at; all by default.
+        stats: what to look for, of `ALL`.
+        workers: processes; how many makes no difference to the result. A recording is looked at by one of them.
+        on_bytes: told of the bytes of chunks that were looked at.
+
+    Raises:
+        ConfigError: no such split or stat.
+        DatasetError: there is no dataset, or it is damaged.
+        MachineError: a worker process died.
+    """
+    if workers > 1:
+        refuse_to_run_in_a_worker()
+    asked = known(stats)
+    manifest = Manifest.read(Path(folder))
+    names = sorted(set(manifest.splits if splits is None else splits))
+    datasets = [ChunkDataset(folder, name) for name in names]
+    if not datasets:
+        raise ConfigError("no splits to look at")
+    encoding = manifest.encoding
+    streams = Streams.of(datasets)
+    columns = {name: np.zeros(len(streams.rows), dtype) for name, dtype in columns_of(asked).items()}
+    histogram = np.zeros(2 ** min(16, encoding.bits), np.int64)
+    needs_hashes = hashes_needed(asked, encoding.layout)
+    hashes = np.zeros(int(streams.offsets[-1]) if needs_hashes else 0, np.uint64)
+    constants = np.zeros(len(hashes), np.int32)
+    for found in _measured(list(_tasks(datasets, streams, asked)), workers):
+        stop = found.first + len(found.columns["samples"])
+        for name, column in columns.items():
+            column[found.first : stop] = found.columns[name]
+        if "codes" in asked:
+            histogram += found.histogram
+        if needs_hashes:
+            at = streams.first[found.first]
+            hashes[at : at + found.chunks], constants[at : at + found.chunks] = found.hashes, found.constants
+        if on_bytes is not None:
+            on_bytes(found.chunks * encoding.chunk_bytes)
+    shared = np.zeros((0, 0), np.int64)
+    if needs_hashes:
+        same = first_copies(hashes, constants, gatherer(datasets, streams.offsets))
+        shared = _compare(streams, same, columns, asked, is_split=encoding.layout == "split")
+    counted = "codes" in asked
+    return Facts(
+        dataset_id=manifest.dataset_id,
+        encoding=encoding,
+        stats=asked,
+        splits={name: len(ds) for name, ds in zip(names, datasets, strict=True)},
+        rows=streams.rows,
+        columns=columns,
+        bins=histogram.reshape(256, -1).sum(axis=1) if counted else np.zeros(0, np.int64),
+        entropy=_entropy(histogram) if counted and encoding.bits <= 16 else float("nan"),
+        shared=shared,
+    )
+
+
+def _measured(tasks: list[Task], workers: int) -> Iterator[Measured]:
+    with Workers(workers) as pool:
+        yield from pool.run(measure, tasks, at_most=len(tasks))
+
+
+def _tasks(datasets: list[ChunkDataset], streams: Streams, stats: tuple[str, ...]) -> Iterator[Task]:
+    """Rows of one split that follow each other, enough of them to be worth the handing out."""
+    size = datasets[0].encoding.chunk_bytes
+    start = n_bytes = 0
+    for number in range(len(streams.rows)):
+        n_bytes += int(streams.chunks[number]) * size
+        stop = number + 1
+        is_last = stop == len(streams.rows) or streams.split[stop] != streams.split[start]
+        if is_last or n_bytes >= _TASK_BYTES or stop - start >= _TASK_ROWS:
+            yield Task(datasets[streams.split[start]], start, streams.rows[start:stop], stats)
+            start, n_bytes = stop, 0
+
+
+def _compare(
+    streams: Streams,
+    same: npt.NDArray[np.int64],
+    columns: dict[str, npt.NDArray[Any]],
+    stats: tuple[str, ...],
+    *,
+    is_split: bool,
+) -> npt.NDArray[np.int64]:
+    """Fill the columns for which streams are compared; returns how many chunks splits share."""
+    if "channels" in stats and is_split:
+        columns["copied_channels"][:], columns["constant_channels"][:] = copied_channels(streams, same)
+    if "duplicates" not in stats:
+        return np.zeros((0, 0), np.int64)
+    leaked, shared = shared_chunks(streams, same)
+    columns["duplicate_of"][:] = copied_recordings(streams, same)
+    columns["repeated_chunks"][:] = streams.sums((same >= 0) & (same != np.arange(len(same))))
+    columns["leaked_chunks"][:] = streams.sums(leaked)
+    return shared
+
+
+def _entropy(histogram: npt.NDArray[np.int64]) -> float:
+    counts = histogram[histogram > 0]
+    shares = counts / max(1, counts.sum())
+    return abs(float((shares * np.log2(shares)).sum()))
