@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import re
 import signal
 import sys
 from types import FrameType
@@ -20,6 +21,9 @@ _COMMANDS = {
     "report": "Make an HTML page to look at and listen to.",
     "verify": "Look for damage in a dataset, or compare it with its recordings.",
 }
+
+
+_TEMPORARY = re.compile(r"\.[^./]+\.\d+\.[0-9a-f]{8}\.tmp$")  # of audiochunk.storage.files.temporary
 
 
 class Terminated(BaseException):
@@ -71,7 +75,7 @@ class _Commands(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # click ends quietly where nobody reads on
-            where = f"{printable(error.filename)}: " if error.filename else ""
+            where = f"{_TEMPORARY.sub('', printable(error.filename))}: " if error.filename else ""
             click.echo(f"audiochunk: {where}{reason(error)}", err=True)
             ctx.exit(6)
 

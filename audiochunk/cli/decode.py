@@ -1,5 +1,6 @@
 """audiochunk decode"""
 
+import os
 from pathlib import Path
 
 import click
@@ -56,7 +57,7 @@ def decode(
     if decode_all:
         _decode_all(folder, out, split, workers, overwrite=overwrite)
         return
-    check_file(out, overwrite=overwrite)
+    check_file(out, suffix=".wav", overwrite=overwrite)
     if chunk is not None:
         _decode_chunk(folder, out, chunk, split)
     elif recording is not None:
@@ -106,11 +107,15 @@ def _decode_recording(folder: Path, out: Path, name: str) -> None:
 def _decode_all(folder: Path, out: Path, split: str | None, workers: int | None, *, overwrite: bool) -> None:
     from audiochunk.cli.bar import bar
     from audiochunk.pipeline.executors import usable_cpus
-    from audiochunk.storage.manifest import Manifest
+    from audiochunk.storage.manifest import MANIFEST, Manifest
     from audiochunk.tools.decode import DecodedFile, decode_all
     from audiochunk.tools.text import count
 
     manifest = Manifest.read(folder)
+    if os.path.lexists(out) and not out.is_dir():
+        raise ConfigError(f"{printable(str(out))} is a file; with --all, give a folder")
+    if (out / MANIFEST).exists():
+        raise ConfigError(f"{printable(str(out))} is the folder of a dataset; choose another")
     if split is not None and split not in manifest.splits:
         raise ConfigError(f"no split {split!r} here; there are: {', '.join(sorted(manifest.splits))}")
     splits = [split] if split is not None else sorted(manifest.splits)

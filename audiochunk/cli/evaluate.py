@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audiochunk.cli.facts import find_facts, print_facts
+from audiochunk.cli.facts import check_stats, find_facts, print_facts
 from audiochunk.errors import ConfigError, printable
 
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 _TITLES = {
     "chunked": "chunked: each chunk alone",
-    "chunked-header-once": "chunked-header-once: each chunk alone, the codec's header counted once (as LMIC counts)",
+    "chunked-header-once": "chunked-header-once: each chunk alone, headers counted once: to put beside a model (LMIC)",
     "whole": "whole: the chunks of each recording together",
-    "bound": "bound: entropy of the codes, in hindsight; nothing is encoded",
+    "bound": "bound: entropies of codes in hindsight; for codecs that see a code alone, or with the one before it",
 }
 
 
@@ -82,28 +82,48 @@ def evaluate(
         folder,
         split=split,
         codecs=codecs or None,
-        scores=[Scores.read(path) for path in scores],
+        scores=Scores.read_all(scores),
         max_chunks=max_chunks,
         seed=seed,
     )
+    wanted = stats or ("none" if max_chunks or as_json else "all")
+    if wanted != "none":
+        check_stats(wanted)
+    for warning in evaluation.warnings():
+        click.echo(f"warning: {warning}", err=True)
     with bar("evaluate", evaluation.n_bytes) as on_bytes:
         rows = evaluation.run(workers=workers or usable_cpus(), on_bytes=on_bytes)
     if as_json:
-        click.echo(json.dumps([row.plain() for row in rows], indent=2, ensure_ascii=False))
+        about = {"dataset_id": evaluation.dataset_id, "splits": evaluation.splits, "chunks": evaluation.n_chunks}
+        found = [row.plain() | about for row in rows]
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    _print(folder, evaluation, rows, sampled=f", seed {seed}" if max_chunks else "")
+    if wanted != "none":
+        click.echo()
+        _print_facts(folder, wanted, evaluation, workers)
+
+
+def _print_facts(folder: Path, stats: str, evaluation: "Evaluation", workers: int | None) -> None:
+    """Print facts about what was evaluated, and which of it is in another split as well."""
+    facts = find_facts(folder, stats, splits=evaluation.splits, cache=False, workers=workers)
+    if "duplicates" in facts.stats and evaluation.splits != evaluation.all_splits:
+        across = find_facts(folder, "duplicates", splits=evaluation.all_splits, cache=False, workers=workers)
+        facts = facts.only(tuple(name for name in facts.stats if name != "duplicates"))
+        print_facts(facts, also=across.findings())
     else:
-        _print(folder, evaluation, rows)
-        wanted = stats or ("none" if max_chunks else "all")
-        if wanted != "none":
-            click.echo()
-            print_facts(find_facts(folder, wanted, splits=evaluation.splits, cache=False, workers=workers))
+        print_facts(facts)
 
 
-def _print(folder: Path, evaluation: "Evaluation", rows: Sequence["Row"]) -> None:
+def _print(folder: Path, evaluation: "Evaluation", rows: Sequence["Row"], *, sampled: str) -> None:
     from audiochunk.tools.text import count, size, table
 
+    chunks = count(evaluation.n_chunks, "chunk")
+    if evaluation.first is not None:
+        chunks = f"{evaluation.n_chunks:,} of the first {count(evaluation.first, 'chunk')}"
     click.echo(
-        f"{printable(str(folder))}: {count(evaluation.n_chunks, 'chunk')}, {size(evaluation.raw_bytes)},"
-        f" {count(evaluation.samples, 'sample')} of {evaluation.bits} bits"
+        f"{printable(str(folder))}: {chunks} of {', '.join(evaluation.splits)}{sampled}; {size(evaluation.raw_bytes)},"
+        f" {count(evaluation.samples, 'sample')} of {evaluation.bits} bits; dataset {evaluation.dataset_id}"
     )
     for convention, title in _TITLES.items():
         found = [row for row in rows if row.convention == convention and row.compressed_bytes is not None]
@@ -113,6 +133,11 @@ def _print(folder: Path, evaluation: "Evaluation", rows: Sequence["Row"]) -> Non
         head = ("", "% of raw", "bits/byte", "bits/sample", "ratio", "MB/s in", "MB/s out")
         lines = [head, *(_cells(row) for row in sorted(found, key=lambda row: row.compressed_bytes or 0))]
         click.echo("\n".join(f"  {line}" for line in table(lines, right=range(1, 7))))
+    if any(row.codec == "lpc-rice" for row in rows):
+        click.echo("\nlpc-rice is an estimate: its bits are counted, and nothing is written")
+    versions = dict.fromkeys(row.version for row in rows if row.version is not None)
+    if versions:
+        click.echo(f"\nmade with {', '.join(versions)}")
     missing = dict.fromkeys(f"{row.codec}: {row.missing}" for row in rows if row.missing is not None)
     if missing:
         click.echo("\nnot there\n" + "\n".join(f"  {line}" for line in missing))

@@ -30,10 +30,10 @@ def find_facts(
     from audiochunk.cli.bar import bar
     from audiochunk.pipeline.executors import usable_cpus
     from audiochunk.storage.manifest import Manifest
-    from audiochunk.tools.facts import ALL, collect, collect_cached
+    from audiochunk.tools.facts import collect, collect_cached
 
     manifest = Manifest.read(folder)
-    names = ALL if stats == "all" else [name.strip() for name in stats.split(",")]
+    names = _names(stats)
     looked_at = sorted(manifest.splits) if splits is None else splits
     n_bytes = sum(manifest.splits[name].chunks for name in looked_at) * manifest.encoding.chunk_bytes
     with bar("facts", n_bytes) as on_bytes:
@@ -41,9 +41,22 @@ def find_facts(
         return look(folder, splits=looked_at, stats=names, workers=workers or usable_cpus(), on_bytes=on_bytes)
 
 
-def print_facts(facts: "Facts") -> None:
-    """Print what facts mean for a result."""
-    findings = facts.findings()
+def check_stats(stats: str) -> None:
+    """Raise ConfigError where there is no such stat."""
+    from audiochunk.tools.facts.stats import known
+
+    known(_names(stats))
+
+
+def _names(stats: str) -> list[str]:
+    from audiochunk.tools.facts import ALL
+
+    return list(ALL) if stats == "all" else [name.strip() for name in stats.split(",")]
+
+
+def print_facts(facts: "Facts", *, also: Sequence[str] = ()) -> None:
+    """Print what facts mean for a result, after other findings."""
+    findings = [*also, *facts.findings()]
     click.echo(f"  facts ({', '.join(facts.stats)}):")
     if "codes" in facts.stats and facts.encoding.bits <= 16:
         click.echo(f"    {facts.entropy:.2f} bits of entropy a sample over all chunks")

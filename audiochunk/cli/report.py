@@ -71,7 +71,7 @@ def report(
     for name, value in for_codecs.items():
         if value and not is_evaluated:
             raise ConfigError(f"{name} means nothing without --evaluate")
-    check_file(out, overwrite=overwrite)
+    check_file(out, suffix=".html", overwrite=overwrite)
 
     from audiochunk.cli.bar import bar
     from audiochunk.pipeline.executors import usable_cpus
@@ -87,7 +87,7 @@ def report(
         from audiochunk.tools.scores import Scores
 
         # What cannot be evaluated is told before anything takes long.
-        models = [Scores.read(path) for path in scores]
+        models = Scores.read_all(scores)
         evaluation = Evaluation(
             folder, split=split, codecs=codecs or None, scores=models, max_chunks=max_chunks, seed=seed
         )
@@ -109,7 +109,7 @@ def save_picture(folder: Path, out: Path) -> None:
         OutputExistsError: it is there already.
         MachineError: what draws is not installed.
     """
-    check_file(out, advice="choose another name")
+    check_file(out, suffix=".png", advice="choose another name")
 
     from audiochunk.storage.files import write_whole
     from audiochunk.tools.report.picture import picture

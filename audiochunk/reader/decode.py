@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from audiochunk.reader.dataset import ChunkDataset
 
 _PIECE_CODES = 2**20
+_NEAR = 3  # recordings that a message names
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +176,17 @@ def rows_named(rows: Iterable[RecordingRow], path: str | bytes | os.PathLike[str
     """
     name = os.fsencode(path)
     text = os.fsdecode(name)
-    found = [row for row in rows if row.path_bytes == name or text in (row.path, printable(row.path_bytes))]
+    part = os.path.splitext(os.path.basename(text))[0].casefold()
+    found, near = [], dict[str, None]()
+    for row in rows:
+        if row.path_bytes == name or text in (row.path, printable(row.path_bytes)):
+            found.append(row)
+        elif part in row.path.casefold() and len(near) < _NEAR:
+            near[printable(row.path_bytes)] = None
     exact = [row for row in found if row.path_bytes == name] or found
     if not exact:
-        raise ConfigError(f"there is no recording {printable(name)!r} in {where}")
+        like = f"; there is {', '.join(near)}" if near else "; recordings.jsonl lists them"
+        raise ConfigError(f"there is no recording {printable(name)!r} in {where}{like}")
     if len({row.path_bytes for row in exact}) > 1:
         raise ConfigError(f"there are several recordings that are printed as {printable(name)!r} in {where}")
     return exact

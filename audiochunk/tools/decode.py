@@ -1,6 +1,7 @@
 """Chunks -> WAV files: one chunk, one recording, or the whole tree of a dataset."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from audiochunk.config import Encoding
-from audiochunk.errors import ConfigError, DatasetError, OutputExistsError, printable
+from audiochunk.errors import ConfigError, DatasetError, MachineError, OutputExistsError, printable
 from audiochunk.pipeline.executors import Workers
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.reader.decode import Frames, chunk_samples, sample_pieces
@@ -54,7 +55,9 @@ def wav_format(rows: Sequence[RecordingRow], encoding: Encoding) -> WavFormat:
     return WavFormat(row.sample_rate, channels, bits)
 
 
-def write_wav(path: Path, pieces: Iterable[Samples], form: WavFormat, *, frames: int) -> None:
+def write_wav(
+    path: Path, pieces: Iterable[Samples], form: WavFormat, *, frames: int, within: Path | None = None
+) -> None:
     """Write a WAV file, RF64 where it is longer than WAV can be; `path` is all of it or not there.
 
     Args:
@@ -63,9 +66,11 @@ def write_wav(path: Path, pieces: Iterable[Samples], form: WavFormat, *, frames:
             file is rounded.
         form: of the file.
         frames: that the pieces have together.
+        within: folder in which it lies until it is whole, on the same file system; by default beside `path`.
 
     Raises:
         ConfigError: more channels than a WAV file takes here.
+        MachineError: libsndfile refused.
         OSError: it could not be written.
     """
     import soundfile
@@ -73,7 +78,7 @@ def write_wav(path: Path, pieces: Iterable[Samples], form: WavFormat, *, frames:
     if form.channels > MOST_CHANNELS:
         raise ConfigError(f"{form.channels:,} channels; a WAV file is written with at most {MOST_CHANNELS:,}")
     is_long = frames * form.channels * form.bits // 8 > _MOST_WAV_BYTES
-    scratch = temporary(path)
+    scratch = temporary(path if within is None else within / "wav")
     try:
         with (
             scratch.open("xb+") as file,
@@ -90,9 +95,10 @@ def write_wav(path: Path, pieces: Iterable[Samples], form: WavFormat, *, frames:
             for samples in pieces:
                 wav.write(_rounded(samples, form.bits))
         scratch.replace(path)
-    except BaseException:
+    except soundfile.LibsndfileError as error:
+        raise MachineError(f"{printable(str(path))}: libsndfile: {error.error_string}") from error
+    finally:
         scratch.unlink(missing_ok=True)
-        raise
 
 
 def _rounded(samples: Samples, bits: int) -> Samples:
@@ -193,8 +199,10 @@ def decode_all(
     for file in files:
         if not overwrite and os.path.lexists(os.path.join(os.fsencode(out), file.target)):
             raise OutputExistsError(out, f"holds {os.fsdecode(file.target)}", "choose another folder, or --overwrite")
-    tasks = [_Task(datasets[file.rows[0].split], file, out) for file in files]
-    with Workers(workers) as pool:
+    out.mkdir(parents=True, exist_ok=True)
+    # What is not whole lies in one place, so that nothing of it is left where this is interrupted.
+    with tempfile.TemporaryDirectory(prefix=".decode-", dir=out) as within, Workers(workers) as pool:
+        tasks = [_Task(datasets[file.rows[0].split], file, out, Path(within)) for file in files]
         for file in pool.run(_decode_file, tasks, at_most=len(tasks), name=lambda task: printable(task.file.recording)):
             if on_file is not None:
                 on_file(file)
@@ -206,26 +214,30 @@ class _Task:
     ds: ChunkDataset
     file: DecodedFile
     out: Path
+    within: Path
 
 
 def _decode_file(task: _Task) -> DecodedFile:
     path = task.out / os.fsdecode(task.file.target)
     path.parent.mkdir(parents=True, exist_ok=True)
-    decode_recording(task.ds, task.file.rows, path)
+    decode_recording(task.ds, task.file.rows, path, within=task.within)
     return task.file
 
 
-def decode_recording(ds: ChunkDataset, rows: Sequence[RecordingRow], path: Path) -> WavFormat:
+def decode_recording(
+    ds: ChunkDataset, rows: Sequence[RecordingRow], path: Path, *, within: Path | None = None
+) -> WavFormat:
     """Write all chunks of one recording as a WAV file, piece by piece; returns what the file has.
 
     Args:
         ds: the split that the recording is in.
         rows: of the recording.
         path: of the file.
+        within: as of `write_wav`.
     """
     streams = [Frames(ds, row) for row in rows]
     form = wav_format(rows, ds.encoding)
-    write_wav(path, sample_pieces(streams, ds.encoding), form, frames=streams[0].frames)
+    write_wav(path, sample_pieces(streams, ds.encoding), form, frames=streams[0].frames, within=within)
     return form
 
 

@@ -18,11 +18,14 @@ from audiochunk.tools.sizes import Sum, Task, measure
 from audiochunk.tools.sounds import batches, choose, cut
 
 Convention = Literal["chunked", "chunked-header-once", "whole", "bound"]
+_OF_MODELS: tuple[Convention, ...] = ("chunked", "chunked-header-once")
 ENTROPIES = ("entropy-0", "entropy-1")
 NAMES = (*CODECS, *ENTROPIES)
 
 _CHUNKS_AT_ONCE = 512
 _BYTES_AT_ONCE = 2**22
+_TIMES_EACH = 8  # that things must occur, on average, for their entropy to say something
+_LEAST_BITS = 0.02  # a byte, below which scores are taken for something else
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Row:
         samples: that they hold.
         compressed_bytes: None where it is not known, for the reason in
         missing: how to get the codec, or why there is no figure.
+        version: of what makes the bytes; None of what makes none.
         encode_s: seconds that encoding took, of all processes together; None where nothing is encoded.
         decode_s: likewise.
     """
@@ -47,6 +51,7 @@ class Row:
     samples: int
     compressed_bytes: int | None
     missing: str | None = None
+    version: str | None = None
     encode_s: float | None = None
     decode_s: float | None = None
 
@@ -69,6 +74,8 @@ class Row:
             "ratio": raw / size if size else None,
             "encode_mb_s": raw / 1e6 / self.encode_s if self.encode_s else None,
             "decode_mb_s": raw / 1e6 / self.decode_s if self.decode_s else None,
+            "samples": self.samples,
+            "version": self.version,
             **known,
         }
 
@@ -86,8 +93,10 @@ class Evaluation:
 
     Attributes:
         raw_bytes: of the chunks that are looked at.
+        n_chunks: how many they are.
         samples: that they hold,
         bits: of each.
+        first: the chunks of the split that models have scores of, from its first; None without models.
 
     Raises:
         ConfigError: no such codec or split, scores that do not fit, or no chunks.
@@ -111,8 +120,8 @@ class Evaluation:
         self._scores = scores
         names = [split] if split is not None else sorted(Manifest.read(folder).splits)
         self._datasets = {name: ChunkDataset(folder, name) for name in names}
-        first = self._scored()
-        self._excerpts = choose([*self._datasets.values()], first=first, max_chunks=max_chunks, seed=seed)
+        self.first = self._scored()
+        self._excerpts = choose([*self._datasets.values()], first=self.first, max_chunks=max_chunks, seed=seed)
         if not self._excerpts:
             raise ConfigError(f"{printable(str(folder))}: there are no chunks to look at")
         self._encoding = encoding = next(iter(self._datasets.values())).encoding
@@ -125,6 +134,16 @@ class Evaluation:
     def splits(self) -> list[str]:
         """Names of the splits that are looked at."""
         return list(self._datasets)
+
+    @property
+    def all_splits(self) -> list[str]:
+        """Names of all splits that the dataset has."""
+        return sorted(next(iter(self._datasets.values())).splits)
+
+    @property
+    def dataset_id(self) -> str:
+        """The identity of the dataset's chunks."""
+        return next(iter(self._datasets.values())).dataset_id
 
     @property
     def n_bytes(self) -> int:
@@ -162,7 +181,7 @@ class Evaluation:
                     on_bytes(done.raw_bytes)
         rows = [row for name in self._names if name in CODECS for row in self._codec_rows(name, sums)]
         rows += self._entropy_rows(counts) if self._wants_entropy else []
-        return rows + [self._model_row(scores) for scores in self._scores]
+        return rows + [row for scores in self._scores for row in self._model_rows(scores)]
 
     def _scored(self) -> int | None:
         """How many chunks, from the first, all models have scores of; None without models."""
@@ -197,27 +216,48 @@ class Evaluation:
                 yield self._row(name, convention, None, missing=missing)
             return
         alone, together = sums[name, "chunked"], sums[name, "whole"]
-        times = {"encode_s": alone.encode_s, "decode_s": alone.decode_s}
+        version = CODECS[name].version()
+        times: dict[str, Any] = {"version": version, "encode_s": alone.encode_s, "decode_s": alone.decode_s}
         yield self._row(name, "chunked", alone.compressed_bytes, **times)
         once = alone.compressed_bytes - alone.header_bytes + alone.one_header
         yield self._row(name, "chunked-header-once", once, **times)
-        times = {"encode_s": together.encode_s, "decode_s": together.decode_s}
+        times = {"version": version, "encode_s": together.encode_s, "decode_s": together.decode_s}
         yield self._row(name, "whole", together.compressed_bytes, **times)
 
     def _entropy_rows(self, counts: CodeCounts) -> Iterator[Row]:
         found = counts.entropies()
-        bits: dict[str, float | None] = {"entropy-0": found.order_0 * found.n_codes, "entropy-1": None}
-        if found.order_1 is not None:
-            # The first code of a chunk has none before it.
-            bits["entropy-1"] = found.order_1 * found.n_pairs + found.order_0 * (found.n_codes - found.n_pairs)
+        why_not: dict[str, str | None] = {
+            "entropy-0": _too_few(found.n_codes, found.distinct_codes, "codes"),
+            "entropy-1": found.why_not or _too_few(found.n_pairs, found.distinct_pairs, "pairs of codes"),
+        }
+        bits = {"entropy-0": found.order_0 * found.n_codes}
+        # The first code of a chunk has none before it.
+        order_1 = 0.0 if found.order_1 is None else found.order_1
+        bits["entropy-1"] = order_1 * found.n_pairs + found.order_0 * (found.n_codes - found.n_pairs)
         for name in self._names:
             if name in ENTROPIES:
-                size = bits[name]
-                yield self._row(
-                    name, "bound", None if size is None else size / 8, missing=None if size else found.why_not
-                )
+                missing = why_not[name]
+                yield self._row(name, "bound", None if missing else bits[name] / 8, missing=missing)
 
-    def _model_row(self, scores: Scores) -> Row:
+    def _model_rows(self, scores: Scores) -> Iterator[Row]:
         # There is one split, that of the scores, and excerpts begin with the first chunk of their stream.
         bits = sum(float(scores.bits[excerpt.numbers.start : excerpt.numbers.stop].sum()) for excerpt in self._excerpts)
-        return self._row(f"model:{scores.name}", "chunked", bits / 8)
+        # A model has no header, so that both ways of counting come to the same.
+        for convention in _OF_MODELS:
+            yield self._row(f"model:{scores.name}", convention, bits / 8)
+
+    def warnings(self) -> list[str]:
+        """What of the scores looks like a mistake, in sentences."""
+        return [
+            f"model:{scores.name} needs {mean:.2g} bits for a chunk of {self._encoding.chunk_bytes:,} bytes:"
+            " are these bits of whole chunks?"
+            for scores in self._scores
+            if 0 < (mean := float(scores.bits.mean())) < _LEAST_BITS * self._encoding.chunk_bytes
+        ]
+
+
+def _too_few(n: int, distinct: int, what: str) -> str | None:
+    """Why there is no entropy of so many things; None where there are enough of them."""
+    if n >= _TIMES_EACH * distinct:
+        return None
+    return f"too few {what} to tell: {n:,}, {distinct:,} of them different"

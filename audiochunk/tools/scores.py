@@ -1,12 +1,13 @@
 """What a trained model needs for each chunk."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from audiochunk.errors import ConfigError, printable
+from audiochunk.errors import ConfigError, printable, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,12 @@ class Scores:
         """The scores in a .npy file.
 
         Raises:
-            ConfigError: it is no such file, or holds something else.
-            OSError: it could not be read.
+            ConfigError: it is no such file, holds something else, or cannot be read.
         """
         try:
             found = np.load(path, allow_pickle=False)
+        except OSError as error:
+            raise ConfigError(f"{printable(str(path))}: {reason(error)}") from error
         except (ValueError, EOFError) as error:
             raise ConfigError(f"{printable(str(path))}: not an array that numpy.save wrote") from error
         if not isinstance(found, np.ndarray) or found.ndim != 1 or found.dtype.kind not in "fiu" or not found.size:
@@ -39,3 +41,13 @@ class Scores:
         if not (np.isfinite(bits) & (bits >= 0)).all():
             raise ConfigError(f"{printable(str(path))}: bits per chunk that are negative or no numbers")
         return cls(path.stem, bits)
+
+    @classmethod
+    def read_all(cls, paths: Sequence[Path]) -> "list[Scores]":
+        """The scores of several models, each named so that it can be told from the others."""
+        stems = [path.stem for path in paths]
+        found = [cls.read(path) for path in paths]
+        return [
+            scores if stems.count(scores.name) == 1 else replace(scores, name=printable(str(path.with_suffix(""))))
+            for scores, path in zip(found, paths, strict=True)
+        ]

@@ -76,7 +76,7 @@ def test_a_chunk_that_is_not_aligned_says_what_it_is(shards: Path, tmp_path: Pat
     ],
 )
 def test_what_cannot_be_is_refused(shards: Path, tmp_path: Path, arguments: tuple[object, ...], message: str) -> None:
-    done = run(shards, *arguments, "-o", tmp_path / "x")
+    done = run(shards, *arguments, "-o", tmp_path / "x.wav")
     assert done.exit_code == 2
     assert message in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -29,9 +29,11 @@ def test_the_table_has_a_part_for_every_convention(shards: Path) -> None:
     done = run(shards, "--codec", "gzip-9", "--codec", "flac-8", "--codec", "entropy-0")
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
-    assert lines[0] == f"{shards}: 12 chunks, 24.6 kB, 24,576 samples of 8 bits"
-    titles = [line.split(":")[0] for line in lines[1:] if line and not line.startswith(" ")]
+    identity = audiochunk.open(shards).dataset_id
+    assert lines[0] == f"{shards}: 12 chunks of train, val; 24.6 kB, 24,576 samples of 8 bits; dataset {identity}"
+    titles = [line.split(":")[0] for line in lines[1:] if ": " in line and not line.startswith(" ")]
     assert titles == ["chunked", "chunked-header-once", "whole", "bound"]
+    assert any(line.startswith("made with zlib ") for line in lines)
     assert sum(line.startswith("  gzip-9 ") for line in lines) == 3
     assert sum(line.startswith("  entropy-0 ") for line in lines) == 1
 
@@ -49,9 +51,9 @@ def test_models_stand_in_the_table(shards: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "mine.npy", np.full(2, 2048.0))
     done = run(shards, "--codec", "gzip-9", "--split", "train", "--model-scores", tmp_path / "mine.npy")
     assert done.exit_code == 0, done.output
-    assert "2 chunks" in done.output
-    row = next(line.split() for line in done.output.splitlines() if line.startswith("  model:mine"))
-    assert row == ["model:mine", "12.50", "1.000", "1.000", "8.000"]
+    assert "2 of the first 2 chunks of train" in done.output
+    one, other = (line.split() for line in done.output.splitlines() if line.startswith("  model:mine"))
+    assert one == other == ["model:mine", "12.50", "1.000", "1.000", "8.000"]
 
 
 def test_what_is_not_there_is_listed_with_how_to_get_it(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,5 +80,32 @@ def test_what_cannot_be_is_refused(shards: Path, arguments: tuple[object, ...], 
 
 def test_a_missing_file_of_scores_is_named(shards: Path, tmp_path: Path) -> None:
     done = run(shards, "--split", "val", "--model-scores", tmp_path / "no.npy")
-    assert done.exit_code == 6
+    assert done.exit_code == 2
     assert "no.npy: no such file" in done.stderr
+
+
+def test_a_leak_from_another_split_is_told(shards: Path) -> None:
+    """All recordings of this dataset are the same."""
+    done = run(shards, "--split", "val", "--codec", "gzip-9")
+    assert "1 recording is in another split too" in " ".join(done.output.split())
+    assert "another split" not in run(shards, "--split", "val", "--codec", "gzip-9", "--stats", "none").output
+
+
+def test_scores_of_bytes_are_taken_for_a_mistake(shards: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "scores.npy", np.full(2, 2.3))
+    done = run(shards, "--split", "train", "--codec", "gzip-9", "--model-scores", tmp_path / "scores.npy")
+    assert "model:scores needs 2.3 bits for a chunk of 2,048 bytes: are these bits of whole chunks?" in done.stderr
+
+
+def test_a_stat_that_there_is_not_is_refused_before_anything_is_done(shards: Path) -> None:
+    done = run(shards, "--codec", "gzip-9", "--stats", "no")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "no stat 'no'" in done.stderr
+
+
+def test_rows_in_json_say_what_they_are_of(shards: Path) -> None:
+    done = run(shards, "--codec", "zstd-3", "--split", "val", "--json")
+    row = json.loads(done.stdout)[0]
+    assert row["dataset_id"] == audiochunk.open(shards).dataset_id
+    assert (row["splits"], row["chunks"], row["samples"]) == (["val"], 4, 8192)
+    assert row["version"].startswith("zstd ")

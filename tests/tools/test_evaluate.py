@@ -66,7 +66,8 @@ def test_codecs_of_bytes_give_what_their_libraries_give(shards: Path, codec: str
     assert {(row.raw_bytes, row.samples) for row in rows.values()} == {(raw, raw // 2)}
 
 
-def test_entropies_are_those_of_the_codes(shards: Path) -> None:
+def test_entropies_are_those_of_the_codes(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audiochunk.tools.evaluate._TIMES_EACH", 1)
     rows = rows_of(shards, codecs=["entropy-0", "entropy-1"])
     codes = [np.frombuffer(chunk, "<u2").tolist() for _, chunks in chunks_of(shards) for chunk in chunks]
 
@@ -95,6 +96,8 @@ def test_figures_follow_from_sizes() -> None:
         "ratio": 4.0,
         "encode_mb_s": 0.002,
         "decode_mb_s": 0.008,
+        "samples": 2000,
+        "version": None,
     }
 
 
@@ -143,10 +146,30 @@ def test_a_model_is_a_row_on_the_chunks_that_it_scored(shards: Path) -> None:
     assert rows["model:model", "chunked"].compressed_bytes == ceil(bits.sum() / 8)
     assert {row.raw_bytes for row in rows.values()} == {(n - 1) * 2048}
     fewer = rows_of(shards, split="val", codecs=[], scores=[Scores("a", bits), Scores("b", bits[:2])])
+    # Without headers, both ways of counting give the same.
     assert {key: row.compressed_bytes for key, row in fewer.items()} == {
-        ("model:a", "chunked"): 1,
-        ("model:b", "chunked"): 1,
+        (model, how): 1 for model in ("model:a", "model:b") for how in ("chunked", "chunked-header-once")
     }
+
+
+def test_models_of_the_same_file_name_are_told_apart(tmp_path: Path) -> None:
+    paths = [tmp_path / name / "scores.npy" for name in ("a", "b")] + [tmp_path / "other.npy"]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        np.save(path, np.ones(1))
+    names = [scores.name for scores in Scores.read_all(paths)]
+    assert names == [f"{tmp_path}/a/scores", f"{tmp_path}/b/scores", "other"]
+
+
+def test_entropies_of_too_few_codes_are_not_given(tmp_path: Path) -> None:
+    (tmp_path / "wavs").mkdir()
+    noise = np.random.default_rng(4).integers(-(2**15), 2**15, 9000).astype(np.int16)
+    sf.write(tmp_path / "wavs" / "a.wav", noise, 8000)
+    for bits, there in ((8, ("entropy-0",)), (16, ())):
+        audiochunk.build(tmp_path / "wavs", tmp_path / f"{bits}", bits=bits, workers=1)
+        rows = rows_of(tmp_path / f"{bits}", codecs=["entropy-0", "entropy-1"])
+        assert tuple(codec for (codec, _), row in rows.items() if row.compressed_bytes is not None) == there
+        assert all("too few" in (row.missing or "too few") for row in rows.values())
 
 
 def test_a_model_is_scored_on_the_chunks_that_were_chosen(shards: Path) -> None:

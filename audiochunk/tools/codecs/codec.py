@@ -45,6 +45,10 @@ class Codec(ABC):
         return None
 
     @abstractmethod
+    def version(self) -> str:
+        """What makes the bytes, and its version."""
+
+    @abstractmethod
     def measure(self, sounds: Sequence[Sound]) -> list[Measured]:
         """Encode, decode and compare sounds, each by itself; bit for bit.
 

@@ -66,6 +66,12 @@ class CommandCodec(Codec):
             return None
         return f"apt install {self.package}"
 
+    def version(self) -> str:
+        """What the command says of itself."""
+        command = self.encode(Format(16, 8000, 1))[0]
+        done = subprocess.run([command, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        return " ".join(done.stdout.decode("utf-8", "replace").partition("\n")[0].split()) or command
+
     def measure(self, sounds: Sequence[Sound]) -> list[Measured]:
         """Encode, decode and compare the frames of sounds, many of them in one process."""
         by_format: dict[tuple[int, int, int], list[int]] = defaultdict(list)

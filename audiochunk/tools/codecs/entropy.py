@@ -90,6 +90,8 @@ class Entropies:
         order_1: H(code | the one before it in its chunk); None where it could not be counted.
         n_codes: that were counted.
         n_pairs: codes with one before them in their chunk.
+        distinct_codes: that there are, and
+        distinct_pairs: of them.
         why_not: why there is no order_1.
     """
 
@@ -97,6 +99,8 @@ class Entropies:
     order_1: float | None
     n_codes: int
     n_pairs: int
+    distinct_codes: int
+    distinct_pairs: int
     why_not: str | None
 
 
@@ -135,13 +139,13 @@ class CodeCounts:
         codes, order_0 = self._codes.counts, entropy(self._codes.counts)
         if self._pairs is None or len(self._pairs.keys) > self._max_pairs:
             why_not = f"more than {self._max_pairs:,} distinct pairs of codes"
-            return Entropies(order_0, None, int(codes.sum()), 0, why_not)
+            return Entropies(order_0, None, int(codes.sum()), 0, len(codes), 0, why_not)
         pairs, keys = self._pairs.counts, self._pairs.keys >> self._bits
         starts = np.flatnonzero(np.diff(keys, prepend=-1))
         before = np.add.reduceat(pairs, starts) if len(starts) else pairs
         # H(b | a) = H(a, b) - H(a), over the same pairs; rounding may leave a little less than nothing.
         order_1 = max(0.0, entropy(pairs) - entropy(before))
-        return Entropies(order_0, order_1, int(codes.sum()), int(pairs.sum()), None)
+        return Entropies(order_0, order_1, int(codes.sum()), int(pairs.sum()), len(codes), len(pairs), None)
 
     def _limit(self) -> None:
         pairs = self._pairs

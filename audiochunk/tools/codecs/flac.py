@@ -28,6 +28,12 @@ class FlacCodec(Codec):
 
     level: int
 
+    def version(self) -> str:
+        """libsndfile's, which has libFLAC in it or uses the system's."""
+        import soundfile
+
+        return f"libsndfile {soundfile.__libsndfile_version__}"
+
     def measure(self, sounds: Sequence[Sound]) -> list[Measured]:
         """Encode, decode and compare the frames of sounds."""
         return [self._measure(sound) for sound in sounds]

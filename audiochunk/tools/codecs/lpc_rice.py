@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from audiochunk._version import __version__
 from audiochunk.tools.codecs import subframes
 from audiochunk.tools.codecs.codec import Codec, Measured, Stopwatch
 from audiochunk.tools.codecs.sound import CodecError, Frames, Sound
@@ -30,6 +31,10 @@ Windows = npt.NDArray[np.int64]  # (windows, frames, channels)
 @dataclass(frozen=True)
 class LpcRice(Codec):
     """The estimate as a codec. What is decoded are residuals and predictors, in integers."""
+
+    def version(self) -> str:
+        """Of audiochunk, which has it."""
+        return f"audiochunk {__version__}"
 
     def measure(self, sounds: Sequence[Sound]) -> list[Measured]:
         """Count, reconstruct and compare the frames of sounds, windows of equal length together."""

@@ -5,8 +5,10 @@ take the same way; of what is compressed little is in memory as well.
 """
 
 import bz2
+import importlib.metadata
 import importlib.util
 import lzma
+import platform
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -40,11 +42,13 @@ class OctetCodec(Codec):
     Attributes:
         encoder: makes one.
         decode: from what is compressed to pieces of bounded size.
+        library: gives its name and version.
         package: on PyPI, where it is one that may be missing.
     """
 
     encoder: MakeEncoder
     decode: Decode
+    library: Callable[[], str]
     package: str | None = None
 
     def missing(self) -> str | None:
@@ -52,6 +56,10 @@ class OctetCodec(Codec):
         if self.package is None or importlib.util.find_spec(self.package) is not None:
             return None
         return "pip install 'audiochunk[codecs]'"
+
+    def version(self) -> str:
+        """The library and its version."""
+        return self.library()
 
     def measure(self, sounds: Sequence[Sound]) -> list[Measured]:
         """Encode, decode and compare the bytes of sounds."""
@@ -90,6 +98,26 @@ def timed(pieces: Iterator[bytes], watch: Stopwatch) -> Iterator[bytes]:
         if piece is None:
             return
         yield piece
+
+
+def zlib_version() -> str:
+    """Of the zlib that Python has."""
+    return f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
+
+
+def python_version() -> str:
+    """Of Python, whose libbz2 and liblzma do not say theirs."""
+    return f"Python {platform.python_version()}"
+
+
+def zstd_version() -> str:
+    """Of libzstd."""
+    return f"zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))}"
+
+
+def brotli_version() -> str:
+    """Of the package, which has the library in it."""
+    return f"brotli {importlib.metadata.version('brotli')}"
 
 
 def gzip_9(_: int) -> Encoder:

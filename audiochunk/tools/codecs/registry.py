@@ -8,12 +8,12 @@ from audiochunk.tools.codecs.lpc_rice import LpcRice
 from audiochunk.tools.codecs.octets import OctetCodec
 
 _ALL: list[Codec] = [
-    OctetCodec("gzip-9", octets.gzip_9, octets.gunzip),
-    OctetCodec("bz2", octets.bzip2, octets.bunzip2),
-    OctetCodec("lzma", octets.xz, octets.unxz),
-    OctetCodec("zstd-3", octets.zstd_3, octets.unzstd),
-    OctetCodec("zstd-19", octets.zstd_19, octets.unzstd),
-    OctetCodec("brotli", octets.brotli, octets.unbrotli, package="brotli"),
+    OctetCodec("gzip-9", octets.gzip_9, octets.gunzip, octets.zlib_version),
+    OctetCodec("bz2", octets.bzip2, octets.bunzip2, octets.python_version),
+    OctetCodec("lzma", octets.xz, octets.unxz, octets.python_version),
+    OctetCodec("zstd-3", octets.zstd_3, octets.unzstd, octets.zstd_version),
+    OctetCodec("zstd-19", octets.zstd_19, octets.unzstd, octets.zstd_version),
+    OctetCodec("brotli", octets.brotli, octets.unbrotli, octets.brotli_version, package="brotli"),
     FlacCodec("flac-5", level=5),
     FlacCodec("flac-8", level=8),
     CommandCodec("wavpack", commands.wavpack, commands.wvunpack, suffix=".wv", unsigned_8=True, package="wavpack"),

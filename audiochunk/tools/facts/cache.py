@@ -1,5 +1,6 @@
 """Facts kept beside a dataset, so that they need not be collected again."""
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import xxhash
 
 from audiochunk._version import __version__
+from audiochunk.errors import reason
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.storage.files import open_plain, write_whole
 from audiochunk.storage.manifest import Manifest
@@ -17,6 +19,8 @@ from audiochunk.tools.facts.copies import Streams
 from audiochunk.tools.facts.facts import Facts, plain_column
 from audiochunk.tools.facts.stats import ALL, columns_of, known
 from audiochunk.tools.facts.survey import collect
+
+_log = logging.getLogger("audiochunk")
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,8 +69,9 @@ def collect_cached(
     A file that is damaged, of another dataset, of other splits or of another version of audiochunk is not believed.
     Where it lacks a stat, all that it has and all that are asked for are collected anew, so that it only grows.
 
+    Where the file cannot be written, the facts are as good.
+
     Raises:
-        OSError: the file could not be written.
         ConfigError, DatasetError, MachineError: as `collect` does.
     """
     asked = known(stats)
@@ -75,7 +80,11 @@ def collect_cached(
     if kept is None or not set(asked) <= set(kept.stats):
         wanted = known([*asked, *(kept.stats if kept is not None else ())])
         kept = collect(folder, splits=names, stats=wanted, workers=workers, on_bytes=on_bytes)
-        write_whole(cache_path(folder), msgspec.json.encode(_kept(kept, Path(folder)).sealed()) + b"\n", fsync=False)
+        data = msgspec.json.encode(_kept(kept, Path(folder)).sealed()) + b"\n"
+        try:
+            write_whole(cache_path(folder), data, fsync=False)
+        except OSError as error:
+            _log.warning("%s: not kept: %s", cache_path(folder), reason(error))
     return kept.only(asked)
 
 

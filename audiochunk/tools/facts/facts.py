@@ -39,7 +39,7 @@ class Facts:
             `silent_chunks`: that have nothing but silence. `constant_chunks`: that have one code throughout, whichever.
             `quiet_chunks`: that have only the code of silence and the one below, which is what audio of less than a
             step becomes.
-            Of "dc": `dc`, the mean.
+            Of "dc": `dc`, the mean; of several channels, that of the one which is furthest from 0.
             Of "clipping": `clipped_runs`, of at least 3 samples of one channel at the largest or smallest code that the
             source can have, and `clipped_samples` in them.
             Of "channels": `copied_channels`, that are the same as one before them, and `constant_channels`.

@@ -132,6 +132,16 @@ def _depth(facts: "Facts") -> Iterator[str]:
             f"{_count(facts, narrow, 'uses', 'use')} fewer bits than the format has: {', '.join(parts)}."
             " The low bits are always 0 and cost a codec nothing: compare with fewer bits raw."
         )
+    bits = 8 * facts.encoding.bytes_per_code
+    padded = sounding & ~is_log & (effective > 0) & (promised < facts.encoding.bits) & (8 * -(-effective // 8) < bits)
+    if columns["samples"][padded].sum() >= _SHARE * columns["samples"].sum() and padded.any():
+        low, high = int(effective[padded].min()), int(effective[padded].max())
+        has = f"{high}" if low == high else f"{low} to {high}"
+        yield (
+            f"{_count(facts, padded, 'has', 'have')} {has} bits in codes of {facts.encoding.bits}"
+            f" ({_names(facts, padded)}): bytes that are always 0 make every ratio better; compare at --bits"
+            f" {min(b for b in (8, 16, 24) if b >= high)}."
+        )
     if disguised.any():
         parts = []
         for name, words in _ORIGINS.items():

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from audiochunk.config import Encoding
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.reader.decode import Frames
 from audiochunk.reader.location import stream_of
 from audiochunk.signal.packing import unpack
-from audiochunk.signal.quantize import Codes, silence
+from audiochunk.signal.quantize import Codes, dequantize, silence
 from audiochunk.storage.recordings import RecordingRow
 from audiochunk.tools.facts.full_scale import RunCounter
 from audiochunk.tools.facts.source import is_cut, limits, origin
@@ -98,7 +99,10 @@ def measure(task: Task) -> Measured:
         tally.finish()
         if "codes" in task.stats:
             histogram[tally.values] += tally.counts
-        values = found | _of_codes(tally, row) | _of_frames(Frames(ds, row), tally, row, task.stats)
+        frames = Frames(ds, row)
+        values = found | _of_codes(tally, row) | _of_frames(frames, tally, row, task.stats)
+        if "dc" in task.stats and frames.channels > 1:
+            values["dc"] = _furthest_mean(frames, encoding, is_cut=is_cut(row, encoding))
         for name, column in columns.items():
             column[number] = values[name]
     return Measured(task.first, columns, histogram, hashes, constants, n_chunks)
@@ -161,6 +165,25 @@ def _of_frames(frames: Frames, tally: Tally, row: RecordingRow, stats: Sequence[
         "copied_channels": 0 if channels is None else channels.copied,
         "constant_channels": 0 if channels is None else channels.constant,
     }
+
+
+def _furthest_mean(frames: Frames, encoding: Encoding, *, is_cut: bool) -> float:
+    """The mean of the channel whose mean is furthest from 0, full scale being 1; NaN without frames."""
+    sums, sounds = np.zeros(frames.channels), np.zeros(frames.channels, np.bool_)
+    for piece in frames.pieces():
+        sounds |= (piece != silence(bits=encoding.bits)).any(axis=0)
+        if encoding.quantizer == "linear":
+            sums += piece.sum(axis=0, dtype=np.int64) - len(piece) * silence(bits=encoding.bits)
+        else:
+            samples = dequantize(piece, bits=encoding.bits, quantizer="mulaw")
+            sums += samples.sum(axis=0, dtype=np.int64) / 2.0**31
+    if not frames.frames:
+        return float("nan")
+    means = sums / frames.frames
+    if encoding.quantizer == "linear":
+        means = (means + (0.5 if is_cut else 0.0)) / silence(bits=encoding.bits)
+    means[~sounds] = 0  # silence is no step whose middle could be meant
+    return float(means[np.abs(means).argmax()])
 
 
 def _growing(frames: Frames) -> Iterator[Codes]:

@@ -62,7 +62,7 @@ def test_counts_that_are_merged_often_are_the_same(monkeypatch: pytest.MonkeyPat
 def test_entropies_worked_by_hand() -> None:
     # Codes 0 and 1 take turns: a bit each, and none for one that knows the one before.
     turns = np.tile(np.array([0, 1], np.uint8), (3, 50))
-    assert counted(turns, bits=8).entropies() == Entropies(1.0, 0.0, 300, 297, None)
+    assert counted(turns, bits=8).entropies() == Entropies(1.0, 0.0, 300, 297, 2, 2, None)
     # Pairs 00 01 10 11 equally often.
     square = np.array([[0, 0, 1, 1, 0]], np.uint8)
     assert counted(square, bits=8).entropies().order_1 == 1.0
@@ -70,23 +70,23 @@ def test_entropies_worked_by_hand() -> None:
 
 def test_pairs_do_not_reach_over_the_end_of_a_chunk() -> None:
     chunks = np.array([[1, 1], [2, 2], [1, 1], [2, 2]], np.uint8)
-    assert counted(chunks, bits=8).entropies() == Entropies(1.0, 0.0, 8, 4, None)
+    assert counted(chunks, bits=8).entropies() == Entropies(1.0, 0.0, 8, 4, 2, 2, None)
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (0, 0), (3, 0)])
 def test_of_nothing_there_is_no_entropy(shape: tuple[int, int]) -> None:
-    assert counted(np.zeros(shape, np.uint16), bits=16).entropies() == Entropies(0.0, 0.0, 0, 0, None)
-    assert CodeCounts(bits=8).entropies() == Entropies(0.0, 0.0, 0, 0, None)
+    assert counted(np.zeros(shape, np.uint16), bits=16).entropies() == Entropies(0.0, 0.0, 0, 0, 0, 0, None)
+    assert CodeCounts(bits=8).entropies() == Entropies(0.0, 0.0, 0, 0, 0, 0, None)
 
 
 def test_chunks_of_one_code_have_no_pairs() -> None:
-    assert counted(np.array([[1], [2]], np.uint8), bits=8).entropies() == Entropies(1.0, 0.0, 2, 0, None)
+    assert counted(np.array([[1], [2]], np.uint8), bits=8).entropies() == Entropies(1.0, 0.0, 2, 0, 2, 0, None)
 
 
 def test_extreme_codes_are_told_apart() -> None:
     top = (1 << 24) - 1
     chunks = np.array([[0, top], [top, 0], [top, top], [0, 0]], np.uint32)
-    assert counted(chunks, bits=24).entropies() == Entropies(1.0, 1.0, 8, 4, None)
+    assert counted(chunks, bits=24).entropies() == Entropies(1.0, 1.0, 8, 4, 2, 4, None)
 
 
 def test_more_pairs_than_can_be_held_are_given_up_with_a_reason() -> None:

@@ -125,7 +125,7 @@ def lies(change: Callable[[bytes], bytes]) -> OctetCodec:
     def decode(file: IO[bytes]) -> Iterator[bytes]:
         return iter([change(gzip.decompress(file.read()))])
 
-    return OctetCodec("liar", octets.gzip_9, decode)
+    return OctetCodec("liar", octets.gzip_9, decode, octets.zlib_version)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_codec_that_loses_what_it_wrote_is_caught() -> None:
         return Encoder(lambda piece: gzip.compress(piece[::2]), gzip.flush)
 
     with pytest.raises(CodecError):
-        OctetCodec("half", half, octets.gunzip).measure([tone(2048, bits=8)])
+        OctetCodec("half", half, octets.gunzip, octets.zlib_version).measure([tone(2048, bits=8)])
 
 
 def test_a_missing_package_is_one_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
