@@ -45,8 +45,9 @@ def decode(
 ) -> None:
     """Turn chunks of the dataset in the folder DIR back into WAV files.
 
-    They have the rate and channels of their recordings, and the bits that hold what the dataset has of them. With at
-    least as many --bits as a recording has, its samples come back as they were, but for the tail that was dropped.
+    They have the rate and channels of their recordings, and the bits that hold what the dataset has of them. Quantized
+    linearly with at least as many --bits as a recording has, its samples come back as they were, but for the tail that
+    was dropped.
     """
     if (recording is not None) + (chunk is not None) + decode_all != 1:
         raise ConfigError("give one of --recording, --chunk and --all")

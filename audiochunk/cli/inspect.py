@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from audiochunk.cli.facts import find_facts, print_facts
+from audiochunk.cli.facts import check_stats, find_facts, print_facts
 from audiochunk.cli.report import save_picture
 from audiochunk.cli.show import show_chunk, show_recording
 from audiochunk.errors import ConfigError, printable
@@ -65,6 +65,8 @@ def inspect(
     if plot is not None:
         if chunk is not None or recording is not None:
             raise ConfigError("--plot is of the whole dataset; leave out --chunk and --recording")
+        if stats is not None:
+            check_stats(stats)
         save_picture(folder, plot)
     if chunk is not None:
         show_chunk(folder, chunk, split, as_json=as_json)

@@ -111,13 +111,30 @@ class Frames:
         there = max(0, min(n, self.codes - first))
         size = self._encoding.codes_per_chunk
         begin, end = first // size, -(-(first + there) // size) if there else first // size
-        numbers = np.arange(self._first_chunk + begin, self._first_chunk + end)
-        codes = unpack(self._ds.gather(numbers), self._encoding).reshape(-1)[first - begin * size :][:there]
+        if size > _PIECE_CODES:
+            codes = self._of_long_chunks(first, there)
+        else:
+            numbers = np.arange(self._first_chunk + begin, self._first_chunk + end)
+            codes = unpack(self._ds.gather(numbers), self._encoding).reshape(-1)[first - begin * size :][:there]
         if there == n:
             return codes
         filled = np.full(n, silence(bits=self._encoding.bits), codes.dtype)
         filled[:there] = codes
         return filled
+
+    def _of_long_chunks(self, first: int, n: int) -> Codes:
+        """The same from views of chunks, of which no more than what is wanted is read."""
+        size = self._encoding.codes_per_chunk
+        per_code = self._ds.width // size
+        parts = [np.zeros(0, code_dtype(self._encoding.bits))]
+        at = first
+        while at < first + n:
+            number, offset = divmod(at, size)
+            stop = min(size, offset + first + n - at)
+            stored = self._ds[self._first_chunk + number][offset * per_code : stop * per_code]
+            parts.append(unpack(stored, self._encoding))
+            at += stop - offset
+        return np.concatenate(parts)
 
 
 def chunk_samples(ds: "ChunkDataset", i: int) -> Samples | list[Samples]:

@@ -12,12 +12,15 @@ from typing import Any, BinaryIO
 from audiochunk.errors import MachineError, printable
 
 TEMPORARY_SUFFIX = ".tmp"
+_MOST_NAME_BYTES, _MOST_HOST = 180, 40
 
 
 def temporary(path: Path) -> Path:
     """A name beside `path` that no other process, here or on another host, makes."""
     host = os.uname().nodename.partition(".")[0]
-    return path.with_name(f"{path.name}.{host}.{os.getpid()}.{os.urandom(4).hex()}{TEMPORARY_SUFFIX}")
+    # A name may have 255 bytes; what is added here must fit.
+    name = os.fsdecode(os.fsencode(path.name)[:_MOST_NAME_BYTES])
+    return path.with_name(f"{name}.{host[:_MOST_HOST]}.{os.getpid()}.{os.urandom(4).hex()}{TEMPORARY_SUFFIX}")
 
 
 def write_whole(path: Path, data: bytes, *, fsync: bool) -> None:

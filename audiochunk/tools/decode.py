@@ -83,13 +83,12 @@ def write_wav(
         with (
             scratch.open("xb+") as file,
             soundfile.SoundFile(
-                file.fileno(),
+                file,  # and not its descriptor, of which libsndfile would fsync every file
                 "w",
                 form.sample_rate,
                 form.channels,
                 _WAV_SUBTYPES[form.bits],
                 format="RF64" if is_long else "WAV",
-                closefd=False,
             ) as wav,
         ):
             for samples in pieces:
@@ -133,8 +132,9 @@ class DecodedFile:
 def tree(rows: Iterable[RecordingRow]) -> list[DecodedFile]:
     """Where each recording that has chunks goes, in path order: its own path with the extension .wav.
 
-    Where two would be one file, the one that is so named already keeps its name, and others keep their extension before
-    the new one: a.flac becomes a.flac.wav. Where that is taken too, a number comes between.
+    Where two would be one file, or one the folder of another, the one that is so named already keeps its name, and
+    others keep their extension before the new one: a.flac becomes a.flac.wav. Where that is taken too, a number comes
+    between.
 
     Args:
         rows: of the recordings table, in path order.
@@ -154,10 +154,11 @@ def tree(rows: Iterable[RecordingRow]) -> list[DecodedFile]:
     for target in wanted:
         times[target] = times.get(target, 0) + 1
     paths = {path for path, _ in found}
-    taken = {target for target in wanted if times[target] == 1} | (paths & set(wanted))
+    folders = {target[:at] for target in wanted for at in range(len(target)) if target[at : at + 1] == b"/"}
+    taken = {target for target in wanted if times[target] == 1} | (paths & set(wanted)) | folders
     files = []
     for (path, streams), target in zip(found, wanted, strict=True):
-        if path != target and (times[target] > 1 or target in paths):
+        if target in folders or (path != target and (times[target] > 1 or target in paths)):
             number, target = 1, path + b".wav"
             while target in taken:
                 number, target = number + 1, b"%b.%d.wav" % (path, number + 1)

@@ -1,5 +1,6 @@
 """What codecs, bounds and trained models make of the same chunks: sizes that can be compared."""
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -39,7 +40,7 @@ class Row:
         raw_bytes: of the chunks.
         samples: that they hold.
         compressed_bytes: None where it is not known, for the reason in
-        missing: how to get the codec, or why there is no figure.
+        missing: how to get the codec, how it failed, or why else there is no figure.
         version: of what makes the bytes; None of what makes none.
         encode_s: seconds that encoding took, of all processes together; None where nothing is encoded.
         decode_s: likewise.
@@ -166,20 +167,22 @@ class Evaluation:
 
         Raises:
             CodecError: what came back is not what was given.
-            MachineError: a command failed.
+            MachineError: a worker died.
             DatasetError: a shard is damaged.
         """
         sums = {(codec.name, way): Sum() for codec in self._codecs for way in ("chunked", "whole")}
-        counts = CodeCounts(bits=self._encoding.bits)
-        with Workers(workers) as pool:
-            for done in pool.run(measure, self._tasks(), name=lambda task: f"{task.codec}, {task.way}"):
+        counts, failed = CodeCounts(bits=self._encoding.bits), dict[str, str]()
+        with tempfile.TemporaryDirectory(prefix="audiochunk-") as scratch, Workers(workers) as pool:
+            for done in pool.run(measure, self._tasks(scratch), name=lambda task: f"{task.codec}, {task.way}"):
                 if isinstance(done.found, CodeCounts):
                     counts.update(done.found)
-                else:
+                elif isinstance(done.found, Sum):
                     sums[done.codec, done.way].add(done.found)
+                else:
+                    failed[done.codec] = done.found
                 if on_bytes is not None:
                     on_bytes(done.raw_bytes)
-        rows = [row for name in self._names if name in CODECS for row in self._codec_rows(name, sums)]
+        rows = [row for name in self._names if name in CODECS for row in self._codec_rows(name, sums, failed)]
         rows += self._entropy_rows(counts) if self._wants_entropy else []
         return rows + [row for scores in self._scores for row in self._model_rows(scores)]
 
@@ -197,21 +200,22 @@ class Evaluation:
                 )
         return min(len(scores.bits) for scores in self._scores)
 
-    def _tasks(self) -> Iterator[Task]:
-        alone = list(batches(cut(self._excerpts, _CHUNKS_AT_ONCE), _CHUNKS_AT_ONCE))
-        together = list(batches(self._excerpts, max(1, _BYTES_AT_ONCE // self._encoding.chunk_bytes)))
+    def _tasks(self, scratch: str) -> Iterator[Task]:
+        at_once = max(1, _BYTES_AT_ONCE // self._encoding.chunk_bytes)
+        alone = list(batches(cut(self._excerpts, min(at_once, _CHUNKS_AT_ONCE)), min(at_once, _CHUNKS_AT_ONCE)))
+        together = list(batches(self._excerpts, at_once))
         for codec in self._codecs:
-            yield from (Task(codec.name, "chunked", self._datasets, batch) for batch in alone)
-            yield from (Task(codec.name, "whole", self._datasets, batch) for batch in together)
+            yield from (Task(codec.name, "chunked", self._datasets, batch, scratch) for batch in alone)
+            yield from (Task(codec.name, "whole", self._datasets, batch, scratch) for batch in together)
         if self._wants_entropy:
-            yield from (Task("entropy", "bound", self._datasets, batch) for batch in alone)
+            yield from (Task("entropy", "bound", self._datasets, batch, scratch) for batch in alone)
 
     def _row(self, codec: str, convention: Convention, n_bytes: float | None, **more: Any) -> Row:
         size = None if n_bytes is None else ceil(n_bytes)
         return Row(codec, convention, self.raw_bytes, self.samples, size, **more)
 
-    def _codec_rows(self, name: str, sums: dict[tuple[str, str], Sum]) -> Iterator[Row]:
-        if (missing := CODECS[name].missing()) is not None:
+    def _codec_rows(self, name: str, sums: dict[tuple[str, str], Sum], failed: dict[str, str]) -> Iterator[Row]:
+        if (missing := CODECS[name].missing() or failed.get(name)) is not None:
             for convention in ("chunked", "chunked-header-once", "whole"):
                 yield self._row(name, convention, None, missing=missing)
             return

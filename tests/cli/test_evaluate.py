@@ -1,4 +1,9 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +13,8 @@ from click.testing import CliRunner, Result
 
 import audiochunk
 from audiochunk.cli import cli
+
+ROOT = Path(audiochunk.__file__).parents[1]
 
 
 def run(*arguments: object) -> Result:
@@ -109,3 +116,34 @@ def test_rows_in_json_say_what_they_are_of(shards: Path) -> None:
     assert row["dataset_id"] == audiochunk.open(shards).dataset_id
     assert (row["splits"], row["chunks"], row["samples"]) == (["val"], 4, 8192)
     assert row["version"].startswith("zstd ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nothing_is_left_where_it_is_interrupted(shards: Path, tmp_path: Path, number: int, workers: int) -> None:
+    program = tmp_path / "bin" / "flac"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/begun\nexec sleep 3\n")
+    program.chmod(0o755)
+    (tmp_path / "tmp").mkdir()
+    path = f"{program.parent}:{os.environ['PATH']}"
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, "TMPDIR": str(tmp_path / "tmp")}
+    command = [
+        sys.executable,
+        "-m",
+        "audiochunk",
+        "evaluate",
+        shards,
+        "--codec",
+        "flac-cli-8",
+        "--workers",
+        str(workers),
+    ]
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, start_new_session=True) as process:
+        while not (tmp_path / "begun").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        process.communicate()
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[signal.Signals(number)]
+    assert os.listdir(tmp_path / "tmp") == []

@@ -25,7 +25,12 @@ def row_of(path: str, **fields: Any) -> RecordingRow:
     return RecordingRow(path=path, **{**empty, **more, **fields})
 
 
-def test_a_recording_decodes_as_the_plain_reference_has_it(dataset: Path) -> None:
+@pytest.mark.parametrize("piece", [2**20, 500])
+def test_a_recording_decodes_as_the_plain_reference_has_it(
+    dataset: Path, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With pieces larger than a chunk, and smaller."""
+    monkeypatch.setattr("audiochunk.reader.decode._PIECE_CODES", piece)
     ds = audiochunk.open(dataset)
     for row in ds.recordings:
         chunks = np.array(ds[row.first_chunk : row.first_chunk + row.chunks])

@@ -14,7 +14,15 @@ from audiochunk.signal.quantize import quantize
 from audiochunk.signal.sndfile import bits_of
 from audiochunk.storage.recordings import RecordingRow, path_fields
 from audiochunk.tools import decode as decoding
-from audiochunk.tools.decode import WavFormat, decode_all, decode_chunk, tree, wav_format, write_wav
+from audiochunk.tools.decode import (
+    WavFormat,
+    decode_all,
+    decode_chunk,
+    decode_recording,
+    tree,
+    wav_format,
+    write_wav,
+)
 
 EXACT = ("PCM_U8", "PCM_S8", "PCM_16", "PCM_24", "ULAW", "ALAW", "ALAC_16", "ALAC_24")
 
@@ -124,6 +132,15 @@ def test_names_that_collide_again_are_numbered() -> None:
     assert len(set(found)) == 6
 
 
+def test_a_file_and_a_folder_of_one_name_are_told_apart() -> None:
+    assert targets(b"a.flac", b"a.wav/b.wav") == [b"a.flac.wav", b"a.wav/b.wav"]
+    assert targets(b"x/a.flac", b"x/a.flac.wav/b.wav", b"x/a.wav/c.flac") == [
+        b"x/a.flac.2.wav",
+        b"x/a.flac.wav/b.wav",
+        b"x/a.wav/c.wav",
+    ]
+
+
 def test_recordings_without_chunks_have_no_file_and_take_no_name() -> None:
     files = tree([row_of(b"a.flac"), row_of(b"a.wav", chunks=0)])
     assert [(file.recording, file.target) for file in files] == [(b"a.flac", b"a.wav")]
@@ -166,6 +183,18 @@ def test_all_recordings_come_back(tmp_path: Path, workers: int, layout: str) -> 
         decoded, its_rate = sf.read(tmp_path / "out" / os.fsdecode(file.target), dtype="int16", always_2d=True)
         assert its_rate == rate
         assert np.array_equal(decoded, source)
+
+
+def test_names_as_long_as_names_can_be_come_back(tmp_path: Path) -> None:
+    (tmp_path / "wavs").mkdir()
+    name = "語" * 83 + ".wav"  # 253 bytes
+    sf.write(tmp_path / "wavs" / name, np.zeros(5000, np.int16), 8000)
+    audiochunk.build(tmp_path / "wavs", tmp_path / "shards", workers=1)
+    decode_all(tmp_path / "shards", tmp_path / "out", splits=["train"])
+    assert os.listdir(tmp_path / "out") == [name]
+    ds = audiochunk.open(tmp_path / "shards")
+    decode_recording(ds, ds.recordings, tmp_path / name)
+    assert (tmp_path / name).exists()
 
 
 def test_files_that_are_there_are_not_replaced_unless_asked(tmp_path: Path) -> None:

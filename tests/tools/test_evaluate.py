@@ -1,6 +1,7 @@
 import bz2
 import gzip
 import lzma
+import os
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
@@ -203,6 +204,31 @@ def test_a_codec_that_is_missing_says_how_to_get_it(shards: Path, monkeypatch: p
         assert "missing" not in rows["gzip-9", convention].plain()
 
 
+def test_headers_of_silence_are_no_more_than_there_is(tmp_path: Path) -> None:
+    """FLAC of one sample is larger than FLAC of a chunk of silence."""
+    (tmp_path / "wavs").mkdir()
+    for channels in (1, 2):
+        sf.write(tmp_path / "wavs" / f"{channels}.wav", np.zeros((60_000, channels), np.int16), 8000)
+    audiochunk.build(tmp_path / "wavs", tmp_path / "shards", bits=16, workers=1)
+    for (codec, convention), row in rows_of(tmp_path / "shards", workers=2).items():
+        if row.missing is None:
+            assert row.compressed_bytes is not None
+            assert row.compressed_bytes >= (0 if convention == "bound" else 1), codec
+
+
+def test_a_codec_that_fails_leaves_the_others_their_rows(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "flac"
+    program.write_text("#!/bin/sh\necho oh no >&2\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    rows = rows_of(shards, codecs=["gzip-9", "flac-cli-8"])
+    assert rows["gzip-9", "whole"].compressed_bytes is not None
+    for convention in ("chunked", "chunked-header-once", "whole"):
+        assert rows["flac-cli-8", convention].missing == "flac failed (3): oh no"
+
+
 def test_what_cannot_be_evaluated_is_refused(shards: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no codec 'zip'; there are: gzip-9"):
         Evaluation(shards, codecs=["zip"])
@@ -221,7 +247,8 @@ def test_a_codec_that_gives_something_else_back_is_caught(shards: Path, monkeypa
 
     lying = dataclasses.replace(CODECS["gzip-9"], decode=lambda file: iter([b"something else"]))  # type: ignore[call-arg]
     monkeypatch.setitem(CODECS, "gzip-9", lying)
-    with pytest.raises(audiochunk.AudiochunkError, match="gzip-9: what it decoded"):
+    message = r"gzip-9: what it decoded .*: chunks of train/0\.wav in train"
+    with pytest.raises(audiochunk.AudiochunkError, match=message):
         Evaluation(shards, codecs=["gzip-9"]).run()
 
 

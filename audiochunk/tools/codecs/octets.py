@@ -6,7 +6,6 @@ take the same way; of what is compressed little is in memory as well.
 
 import bz2
 import importlib.metadata
-import importlib.util
 import lzma
 import platform
 import zlib
@@ -43,17 +42,17 @@ class OctetCodec(Codec):
         encoder: makes one.
         decode: from what is compressed to pieces of bounded size.
         library: gives its name and version.
-        package: on PyPI, where it is one that may be missing.
+        is_there: whether the library is, where it may be missing.
     """
 
     encoder: MakeEncoder
     decode: Decode
     library: Callable[[], str]
-    package: str | None = None
+    is_there: Callable[[], bool] | None = None
 
     def missing(self) -> str | None:
         """How to get the package."""
-        if self.package is None or importlib.util.find_spec(self.package) is not None:
+        if self.is_there is None or self.is_there():
             return None
         return "pip install 'audiochunk[codecs]'"
 
@@ -113,6 +112,15 @@ def python_version() -> str:
 def zstd_version() -> str:
     """Of libzstd."""
     return f"zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))}"
+
+
+def has_brotli() -> bool:
+    """Whether there is a brotli that can decode piece by piece, which came with 1.2."""
+    try:
+        import brotli
+    except ImportError:
+        return False
+    return hasattr(brotli.Decompressor, "can_accept_more_data")
 
 
 def brotli_version() -> str:

@@ -13,7 +13,7 @@ _ALL: list[Codec] = [
     OctetCodec("lzma", octets.xz, octets.unxz, octets.python_version),
     OctetCodec("zstd-3", octets.zstd_3, octets.unzstd, octets.zstd_version),
     OctetCodec("zstd-19", octets.zstd_19, octets.unzstd, octets.zstd_version),
-    OctetCodec("brotli", octets.brotli, octets.unbrotli, octets.brotli_version, package="brotli"),
+    OctetCodec("brotli", octets.brotli, octets.unbrotli, octets.brotli_version, is_there=octets.has_brotli),
     FlacCodec("flac-5", level=5),
     FlacCodec("flac-8", level=8),
     CommandCodec("wavpack", commands.wavpack, commands.wvunpack, suffix=".wv", unsigned_8=True, package="wavpack"),

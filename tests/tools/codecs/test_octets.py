@@ -2,11 +2,12 @@
 
 import bz2
 import gzip
-import importlib.util
 import io
 import lzma
+import sys
 import tempfile
 import tracemalloc
+import types
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -152,6 +153,13 @@ def test_a_codec_that_loses_what_it_wrote_is_caught() -> None:
 
 
 def test_a_missing_package_is_one_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "brotli", None)
     missing = {codec.name: codec.missing() for codec in ALL if codec.missing()}
     assert missing == {"brotli": "pip install 'audiochunk[codecs]'"}
+
+
+def test_a_brotli_that_cannot_decode_piece_by_piece_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = types.ModuleType("brotli")
+    old.Decompressor = type("Decompressor", (), {})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "brotli", old)
+    assert CODECS["brotli"].missing() == "pip install 'audiochunk[codecs]'"
