@@ -13,7 +13,7 @@ from audiochunk.cli.built import print_report, report_on
 from audiochunk.cli.options import dataset_options
 from audiochunk.cli.task import build_task
 from audiochunk.config import BuildConfig
-from audiochunk.errors import ConfigError, printable
+from audiochunk.errors import ConfigError
 
 
 @click.command()
@@ -96,8 +96,7 @@ def build(
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     elif not quiet:
-        verb = f"would build from {printable(source)}" if dry_run else "built"
-        print_report(planned, report, out=out, verb=verb)
+        print_report(planned, report, out=out, verb="would build" if dry_run else "built")
     if report["skipped"]:
         ctx.exit(3)
 

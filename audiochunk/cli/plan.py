@@ -56,7 +56,7 @@ def plan(
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     elif not quiet:
-        print_report(planned, report, out=out, verb=f"planned {printable(source)} for")
+        print_report(planned, report, out=out, verb="planned")
         n_shards = len(planned.shards)
         where = shlex.quote(printable(str(out)))
         click.echo(f"next: audiochunk build --out {where} --task I/N, for I from 0 to N - 1 (N at most {n_shards:,})")
