@@ -17,6 +17,8 @@ _COMMANDS = {
     "build": "Build a dataset from a folder of recordings.",
     "decode": "Turn chunks back into WAV files.",
     "evaluate": "Tell what codecs make of the chunks.",
+    "plan": "Plan a dataset for the tasks of a job array.",
+    "seal": "Make a dataset of the shards that tasks have made.",
     "inspect": "Tell what a dataset holds.",
     "report": "Make an HTML page to look at and listen to.",
     "verify": "Look for damage in a dataset, or compare it with its recordings.",

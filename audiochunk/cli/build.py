@@ -3,107 +3,31 @@
 import gc
 import json
 import os
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from audiochunk.cli.built import print_report, report_on
+from audiochunk.cli.options import dataset_options
+from audiochunk.cli.task import build_task
 from audiochunk.config import BuildConfig
-from audiochunk.errors import printable
-
-if TYPE_CHECKING:
-    from audiochunk.pipeline.plan import Plan
-    from audiochunk.pipeline.run import Built
-    from audiochunk.tools.summary import Tally
-
-_SHOWN = 50  # refused recordings that are listed by name
-_MUCH_LOSS = 0.05
-
-
-def _block(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
-    if value == "auto":
-        return value
-    if value.isdecimal():
-        return int(value)
-    raise click.BadParameter("a number of samples, or auto")
+from audiochunk.errors import ConfigError
 
 
 @click.command()
-@click.argument("source", metavar="INPUT")
+@click.argument("source", metavar="INPUT", required=False)
 @click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Folder of the dataset.")
-@click.option(
-    "--bits", type=click.Choice(["8", "12", "16", "24"]), default="8", show_default=True, help="Bits of a code."
-)
-@click.option(
-    "--block",
-    metavar="N|auto",
-    default="auto",
-    callback=_block,
-    help="Samples of one channel that follow each other; auto: a chunk holds one block of every channel.",
-    show_default=True,
-)
-@click.option("--chunk-bytes", metavar="N", type=int, default=2048, show_default=True, help="Bytes of a chunk.")
-@click.option(
-    "--layout",
-    type=click.Choice(["blocks", "mono", "split"]),
-    default="blocks",
-    show_default=True,
-    help="Channels: interleaved block by block, mixed to one, or every one a stream of its own.",
-)
-@click.option(
-    "--quantizer", type=click.Choice(["linear", "mulaw"]), default="linear", show_default=True, help="Samples to codes."
-)
-@click.option(
-    "--byte-order",
-    type=click.Choice(["little", "big"]),
-    default="little",
-    show_default=True,
-    help="Of codes of more than one byte.",
-)
-@click.option(
-    "--tail",
-    type=click.Choice(["drop", "pad"]),
-    default="drop",
-    show_default=True,
-    help="The incomplete last chunk of a recording: drop it, or pad it with silence.",
-)
-@click.option("--split", metavar="SPEC", help="train=0.98,val=0.02 or folders. [default: everything is train]")
-@click.option(
-    "--split-file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Table of path or folder, tab, split.",
-)
-@click.option(
-    "--group-by",
-    metavar="GROUP",
-    default="recording",
-    show_default=True,
-    help="What --split keeps together: recording, folder, or folder:N for the first N parts of the path.",
-)
-@click.option("--split-seed", metavar="N", type=int, default=0, show_default=True, help="Another draw of the splits.")
-@click.option(
-    "--shard-size", metavar="SIZE", default="32MiB", show_default=True, help="Of a shard, before compression."
-)
-@click.option(
-    "--compress", metavar="none|zstd[:LEVEL]", default="none", show_default=True, help="Compression of the shards."
-)
-@click.option("--chunks-per-frame", metavar="N", type=int, help="Chunks that zstd compresses together. [default: 8]")
-@click.option("--include", metavar="GLOB", multiple=True, help="Take only recordings that match. Repeatable.")
-@click.option("--exclude", metavar="GLOB", multiple=True, help="Leave out recordings that match. Repeatable.")
+@dataset_options
 @click.option(
     "--workers", metavar="N", type=click.IntRange(min=1), help="Processes. [default: the CPUs this process may use]"
 )
 @click.option(
-    "--on-error",
-    type=click.Choice(["fail", "skip"]),
-    default="fail",
-    show_default=True,
-    help="Recordings that cannot be used: end the build, or leave them out and exit with 3.",
+    "--fsync/--no-fsync", default=True, show_default=True, help="Whether the dataset survives a loss of power."
 )
 @click.option(
-    "--fsync/--no-fsync", default=True, show_default=True, help="Whether the dataset survives a loss of power."
+    "--task", metavar="I/N|auto", help="Make the shards of one task of a plan; without INPUT and its options."
 )
 @click.option("--overwrite", is_flag=True, help="Replace the dataset in --out.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be built; decode nothing.")
@@ -113,13 +37,14 @@ def _block(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
 def build(
     ctx: click.Context,
     /,
-    source: str,
+    source: str | None,
     out: Path,
     *,
     bits: str,
     split_file: Path | None,
     workers: int | None,
     fsync: bool,
+    task: str | None,
     overwrite: bool,
     dry_run: bool,
     quiet: bool,
@@ -132,6 +57,12 @@ def build(
     extension. A build that was interrupted goes on when the same command is given again. The bytes of the dataset do
     not depend on the number of workers.
     """
+    if task is not None:
+        _refuse_options_of_a_plan(ctx)
+        build_task(ctx, out, task, workers=workers, fsync=fsync, quiet=quiet, as_json=as_json)
+        return
+    if source is None:
+        raise ConfigError("give INPUT, the folder of recordings; or --task, after `audiochunk plan`")
     options = {key: value for key, value in options.items() if value is not None}
     config = BuildConfig.make(bits=int(bits), **options)
 
@@ -161,123 +92,18 @@ def build(
                 watcher=progress,
             )
             planned = built.plan
-    report = _report(planned, None if dry_run else built, progress.tally)
+    report = report_on(planned, None if dry_run else built, progress.tally)
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     elif not quiet:
-        _print(planned, report, source, out)
+        print_report(planned, report, out=out, verb="would build" if dry_run else "built")
     if report["skipped"]:
         ctx.exit(3)
 
 
-def _report(plan: "Plan", built: "Built | None", tally: "Tally") -> dict[str, Any]:
-    """The summary of a build, or of a plan where nothing was built; the numbers that are printed."""
-    from audiochunk.pipeline.plan import rows
-    from audiochunk.tools.summary import plain
-
-    encoding = plan.config.encoding
-    if built is None or built.up_to_date:
-        for row in rows(plan, failed=built.failed, clipped=built.clipped) if built else rows(plan):
-            tally.add(row)
-    summary = tally.summary(plan.names)
-    report = plain(summary, encoding) | {"shards": len(plan.shards)}
-    for name, split in report["splits"].items():
-        share = plan.asked.get(name)
-        split["asked"] = None if share is None else float(share)
-    if built is not None:
-        report |= {
-            "up_to_date": built.up_to_date,
-            "dataset_id": built.manifest.dataset_id,
-            "clipped": summary.total.clipped,
-            "bytes_on_disk": sum(shard.bytes for shard in built.manifest.shards),
-            "reused_shards": built.reused,
-            "rebuilt_shards": built.rebuilt,
-            "seconds": built.seconds,
-        }
-    return report
-
-
-def _print(plan: "Plan", report: dict[str, Any], source: str, out: Path) -> None:
-    from audiochunk.tools.text import count, duration, percent, size
-
-    def line(label: str, text: str) -> None:
-        click.echo(f"  {label:<11} {text}".rstrip())
-
-    where = printable(str(out))
-    if "seconds" not in report:
-        click.echo(f"would build {where} from {printable(source)}:")
-    elif report["up_to_date"]:
-        click.echo(f"{where} is up to date (contents not compared; `audiochunk verify --against` does)")
-    else:
-        took = report["seconds"]
-        rate = "" if report["reused_shards"] else f", {size(int(report['bytes'] / took))}/s"
-        click.echo(f"built {where} in {duration(took)}{rate}")
-    line("encoding", report["encoding"])
-    line("recordings", f"{report['recordings']:,}, {duration(report['seconds_of_audio'])}")
-    if report["too_short"]:
-        line("", f"{report['too_short']:,} of them too short for a chunk")
-    line("chunks", f"{report['chunks']:,} of {count(report['chunk_bytes'], 'byte')}")
-    shards = f"{report['shards']:,}, {size(report['bytes'])}"
-    if plan.config.compression and "bytes_on_disk" in report:
-        shards += f", {size(report['bytes_on_disk'])} compressed"
-    line("shards", shards)
-    if report.get("reused_shards"):
-        line("", f"{report['reused_shards']:,} of them taken over from an interrupted build")
-    if report.get("rebuilt_shards"):
-        line("", f"{report['rebuilt_shards']:,} of an interrupted build no longer fitted and were built again")
-    for name, split in report["splits"].items():
-        got = f"{count(split['chunks'], 'chunk')} of {count(split['recordings'], 'recording')}"
-        if split["asked"] is not None:
-            share = split["chunks"] / max(1, report["chunks"])
-            got += f": {percent(share)} of chunks, {percent(split['asked'])} of groups asked for"
-        line(name, got)
-    line("tail loss", f"{percent(report['tail_loss'])} of frames, in incomplete last chunks")
-    if report["tail_loss"] > _MUCH_LOSS:
-        line("", "that is much: --tail pad keeps them, smaller --chunk-bytes lose fewer")
-    if report.get("clipped"):
-        line("clipped", f"{count(report['clipped'], 'sample')} lay beyond full scale")
-    if len(report["kinds"]) > 1 or "seconds" not in report:
-        _print_kinds(report["kinds"])
-    _print_notes(report["notes"])
-    _print_skipped(report["skipped"], where)
-    if "seconds" in report:
-        click.echo(f"next: audiochunk inspect {shlex.quote(where)}")
-
-
-def _print_kinds(kinds: list[dict[str, Any]]) -> None:
-    from audiochunk.tools.text import duration, table
-
-    shown = kinds[:8]
-    cells = [
-        (
-            f"{k['sample_rate']:,} Hz",
-            f"{k['channels']} ch",
-            k["subtype"],
-            f"{k['recordings']:,}",
-            duration(k["seconds_of_audio"]),
-        )
-        for k in shown
-    ]
-    click.echo("  recordings by sample rate, channels and subtype:")
-    for text in table(cells, right=(0, 1, 3, 4)):
-        click.echo(f"    {text}")
-    if len(kinds) > len(shown):
-        click.echo(f"    and {len(kinds) - len(shown)} more kinds")
-
-
-def _print_notes(notes: list[dict[str, str]]) -> None:
-    by_kind: dict[str, list[dict[str, str]]] = {}
-    for note in notes:
-        by_kind.setdefault(note["note"].partition(":")[0], []).append(note)
-    for kind, found in sorted(by_kind.items(), key=lambda item: -len(item[1])):
-        click.echo(f"  {kind}: {len(found):,} ({found[0]['path']} for one: {found[0]['note']})")
-
-
-def _print_skipped(skipped: list[dict[str, str]], where: str) -> None:
-    if not skipped:
-        return
-    click.echo(f"skipped {len(skipped):,}:")
-    for item in skipped[:_SHOWN]:
-        click.echo(f"  {item['path']}: {item['reason']}")
-    if len(skipped) > _SHOWN:
-        click.echo(f"  and {len(skipped) - _SHOWN:,} more: audiochunk inspect {shlex.quote(where)} --all")
+def _refuse_options_of_a_plan(ctx: click.Context) -> None:
+    goes = {"out", "workers", "fsync", "task", "quiet", "as_json"}
+    for param in ctx.command.params:
+        if param.name not in goes and ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+            name = "INPUT" if param.name == "source" else param.opts[0]
+            raise ConfigError(f"{name} was decided by the plan; leave it out with --task")

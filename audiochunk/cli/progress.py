@@ -21,21 +21,21 @@ class Progress(Watcher):
     """Bars on a terminal, warnings everywhere; a context manager.
 
     Args:
-        encoding: of the chunks.
+        encoding: of the chunks, where it is known before the plan.
         quiet: whether to show neither.
 
     Attributes:
         tally: of the recordings that were sealed.
     """
 
-    def __init__(self, encoding: Encoding, *, quiet: bool) -> None:
+    def __init__(self, encoding: Encoding | None = None, *, quiet: bool) -> None:
         self._quiet = quiet
         self._show = not quiet and sys.stderr.isatty()
         self._bar: tqdm[Any] | None = None
         self._chunk_bytes = 0
         self._finished: set[tuple[str, int]] = set()
-        self._encoding = encoding
-        self.tally = Tally(encoding)
+        self._encoding = encoding or Encoding()
+        self.tally = Tally(self._encoding)
 
     def __enter__(self) -> "Progress":
         return self
@@ -54,7 +54,8 @@ class Progress(Watcher):
         """Begin the bar of the shards."""
         self._end()
         click.get_current_context().meta["audiochunk.goes_on"] = True
-        self._chunk_bytes = plan.config.encoding.chunk_bytes
+        self._encoding = plan.config.encoding
+        self._chunk_bytes = self._encoding.chunk_bytes
         if self._show:
             total = plan.n_chunks * self._chunk_bytes
             self._bar = self._begin(desc="build", total=total, unit="B", unit_scale=True)

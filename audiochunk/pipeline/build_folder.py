@@ -10,6 +10,7 @@ import msgspec
 from audiochunk.config import BuildConfig
 from audiochunk.errors import OutputExistsError
 from audiochunk.pipeline.failures import FAILURES
+from audiochunk.pipeline.saved_plan import PLAN
 from audiochunk.pipeline.versions import versions
 from audiochunk.storage.files import TEMPORARY_SUFFIX, clear_temporaries, fsync_path, locked, write_whole
 from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS
@@ -46,13 +47,16 @@ def _begun_with(work: Path) -> BuildConfig | None:
 
 
 @contextmanager
-def entered(folder: Path, config: BuildConfig, *, fsync: bool) -> Iterator[tuple[Path, BuildConfig | None]]:
+def entered(
+    folder: Path, config: BuildConfig, *, fsync: bool, clears: bool = True
+) -> Iterator[tuple[Path, BuildConfig | None]]:
     """Hold the lock of the build folder in an output folder; both are made where they are missing.
 
     Args:
         folder: the output folder.
         config: of the build.
         fsync: whether the folders must survive a loss of power.
+        clears: whether to remove what processes that died have left; else somebody may still be at work.
 
     Yields:
         The build folder, and what an interrupted build in it was begun with, if there was one.
@@ -71,19 +75,25 @@ def entered(folder: Path, config: BuildConfig, *, fsync: bool) -> Iterator[tuple
     if not is_ours(work):
         raise OutputExistsError(str(work), "is not a build folder of audiochunk's", "choose another --out")
     with locked(work / _LOCK):
-        clear_temporaries(work)
-        clear_temporaries(folder, prefix=MANIFEST)
+        if clears:
+            clear(folder)
         before = _begun_with(work)
         marker = _Marker(FORMAT, versions(), config)
         write_whole(work / _MARKER, msgspec.json.encode(marker, order="sorted"), fsync=False)
         yield work, before
 
 
+def clear(folder: Path) -> None:
+    """Remove what processes that died have left in an output folder. The caller holds the lock."""
+    clear_temporaries(folder / BUILD_FOLDER)
+    clear_temporaries(folder, prefix=MANIFEST)
+
+
 def remove(work: Path) -> None:
     """Remove a build folder: what audiochunk has put there, and the folder itself unless something else is in it."""
     for name in sorted(os.listdir(work)):
-        known = name in (FAILURES, RECORDINGS) or name.endswith(TEMPORARY_SUFFIX)
-        if known or is_shard_name(name.removesuffix(".json")):
+        known = name in (FAILURES, PLAN, RECORDINGS) or name.endswith(TEMPORARY_SUFFIX)
+        if known or is_shard_name(name.removesuffix(".json").removesuffix(".failed")):
             (work / name).unlink()
     # The marker last: until then this is a build folder that the next build will know.
     (work / _LOCK).unlink(missing_ok=True)

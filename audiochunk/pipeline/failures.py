@@ -13,17 +13,28 @@ from audiochunk.storage.files import write_whole
 FAILURES = "failed.json"
 
 
-class _Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A recording that could not be decoded, as it was then: its path in hex, its size, when it was last written."""
+
     path_hex: str
     bytes: int
     mtime_ns: int
     reason: str
 
+    @classmethod
+    def of(cls, recording: Scanned, reason: str) -> "Failure":
+        """The failure of a recording."""
+        return cls(recording.path.hex(), recording.bytes, recording.mtime_ns, reason)
+
+    def is_of(self, recording: Scanned) -> bool:
+        """Whether it is about a recording as it is now."""
+        return (recording.path.hex(), recording.bytes, recording.mtime_ns) == (self.path_hex, self.bytes, self.mtime_ns)
+
 
 class _Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     encoding: Encoding
     versions: dict[str, str]
-    failures: list[_Failure]
+    failures: list[Failure]
 
 
 class Failures:
@@ -56,7 +67,7 @@ class Failures:
             return
         for path, failure in by_path.items():
             now = self._recordings.get(path)
-            if now is not None and (now.bytes, now.mtime_ns) == (failure.bytes, failure.mtime_ns):
+            if now is not None and failure.is_of(now):
                 self.reasons[path] = failure.reason
 
     def add(self, failed: Iterable[tuple[bytes, str]], *, passing: Iterable[bytes] = ()) -> None:
@@ -64,7 +75,7 @@ class Failures:
         self.reasons.update(failed)
         self._passing.update(passing)
         failures = [
-            _Failure(path.hex(), self._recordings[path].bytes, self._recordings[path].mtime_ns, reason)
+            Failure.of(self._recordings[path], reason)
             for path, reason in sorted(self.reasons.items())
             if path not in self._passing
         ]

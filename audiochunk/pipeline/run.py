@@ -3,41 +3,36 @@
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from audiochunk.config import BuildConfig
 from audiochunk.errors import (
     ConfigError,
-    InputError,
     MachineError,
     OutputExistsError,
-    RecordingsError,
     printable,
     reason,
 )
 from audiochunk.pipeline import build_folder, output
 from audiochunk.pipeline.executors import Workers, refuse_to_run_in_a_worker, usable_cpus
 from audiochunk.pipeline.failures import Failures
-from audiochunk.pipeline.parts import TaskPart
-from audiochunk.pipeline.plan import Plan, ShardPlan
+from audiochunk.pipeline.making import GO_ON, Making
+from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan
 from audiochunk.pipeline.seal import clipped_by_stream, seal
-from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, build_shard
 from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher
-from audiochunk.storage.manifest import RECORDINGS, Manifest
+from audiochunk.storage.manifest import BUILD_FOLDER, RECORDINGS, Manifest
 
-_GO_ON = "; the same command goes on from the finished shards"
 _ADVICE = {
-    errno.ENOSPC: f"; make room{_GO_ON}",
-    errno.EDQUOT: f"; the quota is used up{_GO_ON}",
-    errno.EFBIG: f"; a file may not grow so large here (ulimit -f){_GO_ON}",
-    errno.EMFILE: f" (ulimit -n){_GO_ON}",
+    errno.ENOSPC: f"; make room{GO_ON}",
+    errno.EDQUOT: f"; the quota is used up{GO_ON}",
+    errno.EFBIG: f"; a file may not grow so large here (ulimit -f){GO_ON}",
+    errno.EMFILE: f" (ulimit -n){GO_ON}",
     errno.EACCES: "; choose another --out",
     errno.EROFS: "; choose another --out",
 }
@@ -107,7 +102,7 @@ def build(
     if n < 1:
         raise ConfigError(f"workers must be at least 1, not {n}")
     folder = Path(out).absolute()
-    with _machine_errors(folder):
+    with machine_errors(folder):
         found = output.look(folder, overwrite=overwrite)
     if found.manifest is not None and not overwrite and split_file is None:
         output.check_options(found.manifest, folder, config)
@@ -128,7 +123,7 @@ def _up_to_date(manifest: Manifest, folder: Path, planned: Plan) -> Built:
     output.check_shards(manifest, folder)
     failed = output.failed_while_decoding(manifest, folder)
     clipped = output.clipped_in(manifest, folder, planned)
-    with _machine_errors(folder):
+    with machine_errors(folder):
         build_folder.finish(folder)
     return Built(manifest, planned, failed, clipped, up_to_date=True)
 
@@ -136,7 +131,7 @@ def _up_to_date(manifest: Manifest, folder: Path, planned: Plan) -> Built:
 def _build(
     root: bytes, folder: Path, planned: Plan, workers: Workers, *, fsync: bool, overwrite: bool, watcher: Watcher
 ) -> Built:
-    with _machine_errors(folder), build_folder.entered(folder, planned.config, fsync=fsync) as (work, before):
+    with machine_errors(folder), build_folder.entered(folder, planned.config, fsync=fsync) as (work, before):
         # Once more, now that nobody else can build here.
         found = output.look(folder, overwrite=overwrite)
         if found.manifest is not None and not overwrite:
@@ -149,13 +144,21 @@ def _build(
         failures = Failures(work, planned.recordings, planned.config.encoding)
         if planned.config.options.on_error == "skip":
             failures.recall()
-        run = _Run(root, os.fsencode(work), planned, failures)
-        with Table(planned, work / RECORDINGS, failures.reasons, watcher) as table:
-            run.shards(workers, watcher, fsync=fsync, meanwhile=table.write_some)
-            run.refuse_nothing()
-            manifest = seal(planned, run.records, failures.reasons, folder=folder, table=table, fsync=fsync)
-    clipped = clipped_by_stream(planned, run.records, failures.reasons)
-    return Built(manifest, planned, failures.reasons, clipped, run.reused, run.rebuilt)
+        return make_and_seal(root, folder, planned, workers, failures=failures, fsync=fsync, watcher=watcher)
+
+
+def make_and_seal(
+    root: bytes, folder: Path, planned: Plan, workers: Workers, *, failures: Failures, fsync: bool, watcher: Watcher
+) -> Built:
+    """Make the shards that are missing, and a dataset of all. The caller holds the lock of the build folder."""
+    work = folder / BUILD_FOLDER
+    making = Making(root, os.fsencode(work), planned, failures)
+    with Table(planned, work / RECORDINGS, failures.reasons, watcher) as table:
+        making.shards(workers, watcher, fsync=fsync, meanwhile=table.write_some)
+        making.refuse_nothing()
+        manifest = seal(planned, making.records, failures.reasons, folder=folder, table=table, fsync=fsync)
+    clipped = clipped_by_stream(planned, making.records, failures.reasons)
+    return Built(manifest, planned, failures.reasons, clipped, making.reused, making.rebuilt)
 
 
 def check_output(out: str | os.PathLike[str], config: BuildConfig, *, overwrite: bool) -> None:
@@ -166,14 +169,14 @@ def check_output(out: str | os.PathLike[str], config: BuildConfig, *, overwrite:
         MachineError: it cannot be read.
     """
     folder = Path(out).absolute()
-    with _machine_errors(folder):
+    with machine_errors(folder):
         found = output.look(folder, overwrite=overwrite)
     if found.manifest is not None and not overwrite and config.options.split is not None:
         output.check_options(found.manifest, folder, config)
 
 
 @contextmanager
-def _machine_errors(folder: Path) -> Iterator[None]:
+def machine_errors(folder: Path) -> Iterator[None]:
     """Say in a sentence what the machine refused."""
     try:
         yield
@@ -181,96 +184,3 @@ def _machine_errors(folder: Path) -> Iterator[None]:
         advice = _ADVICE.get(error.errno or 0, "")
         where = printable(error.filename) if error.filename else printable(str(folder))
         raise MachineError(f"{where}: {reason(error)}{advice}") from error
-
-
-class _Run:
-    """The shards of one build, until each has a record that fits the recordings known to fail."""
-
-    def __init__(self, root: bytes, work: bytes, planned: Plan, failures: Failures) -> None:
-        self._root, self._work, self._plan, self._failures = root, work, planned, failures
-        self.records: dict[tuple[str, int], ShardRecord] = {}
-        self.reused = self.rebuilt = 0
-
-    def shards(self, workers: Workers, watcher: Watcher, *, fsync: bool, meanwhile: Callable[[], bool]) -> None:
-        """Build shards, and build those again that hold part of a recording which failed elsewhere."""
-        waiting = list(self._plan.shards)
-        while waiting:
-            tasks = (self._task(shard) for shard in waiting)
-            failed: set[bytes] = set()
-            running = workers.run(
-                partial(build_shard, fsync=fsync),
-                tasks,
-                at_most=len(waiting),
-                name=_describe_and_advise,
-                meanwhile=meanwhile,
-            )
-            # Closed also where an exception keeps this frame, so that no worker outlives it.
-            with closing(running) as results:
-                for result in results:
-                    self._take(result)
-                    failed.update(path for path, _ in result.failed)
-                    watcher.finished(result)
-            waiting = [shard for shard in self._plan.shards if self._is_outdated(shard, failed)]
-
-    def refuse_nothing(self) -> None:
-        """Make no dataset where every recording that had chunks failed.
-
-        Raises:
-            InputError: so it is.
-        """
-        if not any(record.chunks for record in self.records.values()):
-            some = "; ".join(f"{printable(path)}: {why}" for path, why in list(self._failures.reasons.items())[:3])
-            raise InputError(self._root, f"no recording could be decoded: {some}")
-
-    def _take(self, result: ShardResult) -> None:
-        if result.failed:
-            if self._plan.config.options.on_error == "fail":
-                raise RecordingsError(list(result.failed))
-            self._failures.add(result.failed, passing=result.passing)
-        key = result.split, result.index
-        if key not in self.records:  # else this build made it anew, because a recording failed elsewhere
-            self.reused += result.reused
-            self.rebuilt += result.rebuilt
-        self.records[key] = result.record
-
-    def _is_outdated(self, shard: ShardPlan, failed: set[bytes]) -> bool:
-        recordings = self._plan.recordings
-        if not any(recordings[part.recording].path in failed for part in shard.parts):
-            return False
-        return self.records[shard.split, shard.index].fingerprint != self._task(shard).fingerprint
-
-    def _task(self, shard: ShardPlan) -> ShardTask:
-        return ShardTask(
-            root=self._root,
-            folder=self._work,
-            split=shard.split,
-            index=shard.index,
-            encoding=self._plan.config.encoding,
-            compression=self._plan.config.compression,
-            parts=tuple(self._parts(shard)),
-        )
-
-    def _parts(self, shard: ShardPlan) -> Iterator[TaskPart]:
-        for part in shard.parts:
-            recording = self._plan.recordings[part.recording]
-            if recording.info is not None and recording.path not in self._failures.reasons:
-                yield TaskPart(
-                    path=recording.path,
-                    bytes=recording.bytes,
-                    mtime_ns=recording.mtime_ns,
-                    info=recording.info,
-                    channel=part.channel,
-                    first=part.first,
-                    chunks=part.chunks,
-                )
-
-
-def _describe_and_advise(task: ShardTask) -> str:
-    return f"{_describe(task)}{_GO_ON}"
-
-
-def _describe(task: ShardTask) -> str:
-    """A shard by its name and its first recordings, for messages."""
-    paths = list(dict.fromkeys(printable(part.path) for part in task.parts))
-    more = f" and {len(paths) - 3:,} more" if len(paths) > 3 else ""
-    return f"shard {task.name}, made of {', '.join(paths[:3])}{more}"

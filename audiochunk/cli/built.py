@@ -1,0 +1,132 @@
+"""The summary of a dataset that was built, or planned."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from audiochunk.errors import printable
+
+if TYPE_CHECKING:
+    from audiochunk.pipeline.plan import Plan
+    from audiochunk.pipeline.run import Built
+    from audiochunk.tools.summary import Tally
+
+_SHOWN = 50  # refused recordings that are listed by name
+_MUCH_LOSS = 0.05
+
+
+def report_on(plan: "Plan", built: "Built | None", tally: "Tally") -> dict[str, Any]:
+    """The summary of a build, or of a plan where nothing was built; the numbers that are printed."""
+    from audiochunk.pipeline.plan import rows
+    from audiochunk.tools.summary import plain
+
+    encoding = plan.config.encoding
+    if built is None or built.up_to_date:
+        for row in rows(plan, failed=built.failed, clipped=built.clipped) if built else rows(plan):
+            tally.add(row)
+    summary = tally.summary(plan.names)
+    report = plain(summary, encoding) | {"shards": len(plan.shards)}
+    for name, split in report["splits"].items():
+        share = plan.asked.get(name)
+        split["asked"] = None if share is None else float(share)
+    if built is not None:
+        report |= {
+            "up_to_date": built.up_to_date,
+            "dataset_id": built.manifest.dataset_id,
+            "clipped": summary.total.clipped,
+            "bytes_on_disk": sum(shard.bytes for shard in built.manifest.shards),
+            "reused_shards": built.reused,
+            "rebuilt_shards": built.rebuilt,
+            "seconds": built.seconds,
+        }
+    return report
+
+
+def print_report(plan: "Plan", report: dict[str, Any], *, out: Path, verb: str) -> None:
+    """Print what `report_on` gave; `verb` says what became of the folder `out`."""
+    from audiochunk.tools.text import count, duration, percent, size
+
+    def line(label: str, text: str) -> None:
+        click.echo(f"  {label:<11} {text}".rstrip())
+
+    where = printable(str(out))
+    if "seconds" not in report:
+        click.echo(f"{verb} {where}:")
+    elif report["up_to_date"]:
+        click.echo(f"{where} is up to date (contents not compared; `audiochunk verify --against` does)")
+    else:
+        took = report["seconds"]
+        rate = "" if report["reused_shards"] else f", {size(int(report['bytes'] / took))}/s"
+        click.echo(f"{verb} {where} in {duration(took)}{rate}")
+    line("encoding", report["encoding"])
+    line("recordings", f"{report['recordings']:,}, {duration(report['seconds_of_audio'])}")
+    if report["too_short"]:
+        line("", f"{report['too_short']:,} of them too short for a chunk")
+    line("chunks", f"{report['chunks']:,} of {count(report['chunk_bytes'], 'byte')}")
+    shards = f"{report['shards']:,}, {size(report['bytes'])}"
+    if plan.config.compression and "bytes_on_disk" in report:
+        shards += f", {size(report['bytes_on_disk'])} compressed"
+    line("shards", shards)
+    if report.get("reused_shards") and verb == "built":
+        line("", f"{report['reused_shards']:,} of them taken over from an interrupted build")
+    if report.get("rebuilt_shards"):
+        whose = "of an interrupted build" if verb == "built" else "of the tasks"
+        line("", f"{report['rebuilt_shards']:,} {whose} no longer fitted and were built again")
+    for name, split in report["splits"].items():
+        got = f"{count(split['chunks'], 'chunk')} of {count(split['recordings'], 'recording')}"
+        if split["asked"] is not None:
+            share = split["chunks"] / max(1, report["chunks"])
+            got += f": {percent(share)} of chunks, {percent(split['asked'])} of groups asked for"
+        line(name, got)
+    line("tail loss", f"{percent(report['tail_loss'])} of frames, in incomplete last chunks")
+    if report["tail_loss"] > _MUCH_LOSS:
+        line("", "that is much: --tail pad keeps them, smaller --chunk-bytes lose fewer")
+    if report.get("clipped"):
+        line("clipped", f"{count(report['clipped'], 'sample')} lay beyond full scale")
+    if len(report["kinds"]) > 1 or "seconds" not in report:
+        _print_kinds(report["kinds"])
+    _print_notes(report["notes"])
+    _print_skipped(report["skipped"], where)
+    if "seconds" in report:
+        click.echo(f"next: audiochunk inspect {shlex.quote(where)}")
+
+
+def _print_kinds(kinds: list[dict[str, Any]]) -> None:
+    from audiochunk.tools.text import duration, table
+
+    shown = kinds[:8]
+    cells = [
+        (
+            f"{k['sample_rate']:,} Hz",
+            f"{k['channels']} ch",
+            k["subtype"],
+            f"{k['recordings']:,}",
+            duration(k["seconds_of_audio"]),
+        )
+        for k in shown
+    ]
+    click.echo("  recordings by sample rate, channels and subtype:")
+    for text in table(cells, right=(0, 1, 3, 4)):
+        click.echo(f"    {text}")
+    if len(kinds) > len(shown):
+        click.echo(f"    and {len(kinds) - len(shown)} more kinds")
+
+
+def _print_notes(notes: list[dict[str, str]]) -> None:
+    by_kind: dict[str, list[dict[str, str]]] = {}
+    for note in notes:
+        by_kind.setdefault(note["note"].partition(":")[0], []).append(note)
+    for kind, found in sorted(by_kind.items(), key=lambda item: -len(item[1])):
+        click.echo(f"  {kind}: {len(found):,} ({found[0]['path']} for one: {found[0]['note']})")
+
+
+def _print_skipped(skipped: list[dict[str, str]], where: str) -> None:
+    if not skipped:
+        return
+    click.echo(f"skipped {len(skipped):,}:")
+    for item in skipped[:_SHOWN]:
+        click.echo(f"  {item['path']}: {item['reason']}")
+    if len(skipped) > _SHOWN:
+        click.echo(f"  and {len(skipped) - _SHOWN:,} more: audiochunk inspect {shlex.quote(where)} --all")

@@ -1,0 +1,143 @@
+"""The shards of a plan, until each is there and fits the recordings that are known to fail."""
+
+from collections.abc import Callable, Container
+from contextlib import closing
+from functools import partial
+
+from audiochunk.errors import InputError, RecordingsError, printable
+from audiochunk.pipeline.executors import Workers
+from audiochunk.pipeline.failures import Failures
+from audiochunk.pipeline.parts import TaskPart
+from audiochunk.pipeline.plan import Plan, ShardPlan
+from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, build_shard
+from audiochunk.pipeline.watcher import Watcher
+
+GO_ON = "; the same command goes on from the finished shards"
+
+
+class Making:
+    """The shards of one build.
+
+    Args:
+        root: the input folder, absolute.
+        work: the build folder, absolute.
+        planned: the plan.
+        failures: that are known, and those that are found.
+
+    Attributes:
+        records: of the shards that are there, by split and index.
+        reused: shards that were there before.
+        rebuilt: shards that were there, but did not fit or were damaged.
+    """
+
+    def __init__(self, root: bytes, work: bytes, planned: Plan, failures: Failures) -> None:
+        self._root, self._work, self._plan, self._failures = root, work, planned, failures
+        self.records: dict[tuple[str, int], ShardRecord] = {}
+        self.reused = self.rebuilt = 0
+
+    def shards(self, workers: Workers, watcher: Watcher, *, fsync: bool, meanwhile: Callable[[], bool]) -> None:
+        """Build shards, and build those again that hold part of a recording which failed elsewhere.
+
+        Args:
+            workers: who build them.
+            watcher: told of each.
+            fsync: whether they are to be on their way to the disk.
+            meanwhile: a piece of work for this process while it waits, and whether there is more of it.
+
+        Raises:
+            RecordingsError: recordings failed, with on_error="fail".
+            MachineError: a worker died, or the machine refused.
+            OSError: a shard could not be written.
+        """
+        waiting = list(self._plan.shards)
+        while waiting:
+            tasks = (self.task(shard) for shard in waiting)
+            failed: set[bytes] = set()
+            running = workers.run(
+                partial(build_shard, fsync=fsync),
+                tasks,
+                at_most=len(waiting),
+                name=describe_and_advise,
+                meanwhile=meanwhile,
+            )
+            # Closed also where an exception keeps this frame, so that no worker outlives it.
+            with closing(running) as results:
+                for result in results:
+                    self._take(result)
+                    failed.update(path for path, _ in result.failed)
+                    watcher.finished(result)
+            waiting = [shard for shard in self._plan.shards if self._is_outdated(shard, failed)]
+
+    def refuse_nothing(self) -> None:
+        """Make no dataset where every recording that had chunks failed.
+
+        Raises:
+            InputError: so it is.
+        """
+        if not any(record.chunks for record in self.records.values()):
+            some = "; ".join(f"{printable(path)}: {why}" for path, why in list(self._failures.reasons.items())[:3])
+            raise InputError(self._root, f"no recording could be decoded: {some}")
+
+    def _take(self, result: ShardResult) -> None:
+        if result.failed:
+            if self._plan.config.options.on_error == "fail":
+                raise RecordingsError(list(result.failed))
+            self._failures.add(result.failed, passing=result.passing)
+        key = result.split, result.index
+        if key not in self.records:  # else this build made it anew, because a recording failed elsewhere
+            self.reused += result.reused
+            self.rebuilt += result.rebuilt
+        self.records[key] = result.record
+
+    def _is_outdated(self, shard: ShardPlan, failed: set[bytes]) -> bool:
+        recordings = self._plan.recordings
+        if not any(recordings[part.recording].path in failed for part in shard.parts):
+            return False
+        return self.records[shard.split, shard.index].fingerprint != self.task(shard).fingerprint
+
+    def task(self, shard: ShardPlan) -> ShardTask:
+        """The task to make a shard, without the recordings that are known to fail."""
+        return shard_task(shard, self._plan, root=self._root, work=self._work, without=self._failures.reasons)
+
+
+def shard_task(
+    shard: ShardPlan, planned: Plan, *, root: bytes, work: bytes, without: Container[bytes] = ()
+) -> ShardTask:
+    """The task to make a shard.
+
+    Args:
+        shard: of the plan.
+        planned: the plan.
+        root: the input folder, absolute.
+        work: the build folder, absolute.
+        without: paths of recordings to leave out.
+    """
+    parts = []
+    for part in shard.parts:
+        recording = planned.recordings[part.recording]
+        if recording.info is not None and recording.path not in without:
+            parts.append(
+                TaskPart(
+                    path=recording.path,
+                    bytes=recording.bytes,
+                    mtime_ns=recording.mtime_ns,
+                    info=recording.info,
+                    channel=part.channel,
+                    first=part.first,
+                    chunks=part.chunks,
+                )
+            )
+    config = planned.config
+    return ShardTask(root, work, shard.split, shard.index, config.encoding, config.compression, tuple(parts))
+
+
+def describe_and_advise(task: ShardTask) -> str:
+    """A shard by its name and its first recordings, and that the same command goes on."""
+    return f"{_describe(task)}{GO_ON}"
+
+
+def _describe(task: ShardTask) -> str:
+    """A shard by its name and its first recordings, for messages."""
+    paths = list(dict.fromkeys(printable(part.path) for part in task.parts))
+    more = f" and {len(paths) - 3:,} more" if len(paths) > 3 else ""
+    return f"shard {task.name}, made of {', '.join(paths[:3])}{more}"

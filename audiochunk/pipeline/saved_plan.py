@@ -1,0 +1,97 @@
+"""A plan that is kept in the build folder, so that other processes and machines can build its shards."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import msgspec
+import xxhash
+
+from audiochunk.config import BuildConfig
+from audiochunk.errors import InputError, MachineError
+from audiochunk.pipeline.plan import Plan, plan
+from audiochunk.pipeline.scan import Scanned
+from audiochunk.pipeline.versions import versions
+from audiochunk.storage.files import write_whole
+
+PLAN = "plan.msgpack"
+_DIGEST_BYTES = 16
+
+
+class SavedPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a plan follows from.
+
+    Attributes:
+        versions: of what made it, and must make the shards.
+        root: the input folder, absolute.
+        config: of the dataset.
+        asked: splits that exist even if they get nothing, and the shares asked for as "n/d".
+        recordings: in path order.
+        names: of splits.
+        splits: of each recording, the number of its split's name.
+    """
+
+    versions: dict[str, str]
+    root: bytes
+    config: BuildConfig
+    asked: dict[str, str | None]
+    recordings: tuple[Scanned, ...]
+    names: tuple[str, ...]
+    splits: tuple[int, ...]
+
+    @classmethod
+    def of(cls, planned: Plan, root: bytes) -> "SavedPlan":
+        """What a plan of the recordings in the folder `root` is saved as."""
+        numbers = {name: number for number, name in enumerate(planned.names)}
+        asked = {name: None if share is None else str(share) for name, share in planned.asked.items()}
+        splits = tuple(numbers[split] for split in planned.splits)
+        return cls(versions(), root, planned.config, asked, planned.recordings, planned.names, splits)
+
+    def plan(self) -> Plan:
+        """The plan."""
+        asked = {name: None if share is None else Fraction(share) for name, share in self.asked.items()}
+        splits = [self.names[number] for number in self.splits]
+        return plan(self.recordings, splits, asked=asked, config=self.config)
+
+    def write(self, work: Path) -> None:
+        """Keep the plan in a build folder, durably.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        data = msgspec.msgpack.encode(self)
+        write_whole(work / PLAN, xxhash.xxh3_128_digest(data) + data, fsync=True)
+
+    @classmethod
+    def read(cls, work: Path) -> "SavedPlan":
+        """The plan that is kept in a build folder.
+
+        Raises:
+            InputError: there is none, or it is damaged.
+            MachineError: it was made by other versions than those here.
+            OSError: it could not be read.
+        """
+        try:
+            data = (work / PLAN).read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise InputError(work.parent, "nothing is planned here: run `audiochunk plan` first") from error
+        body = data[_DIGEST_BYTES:]
+        if xxhash.xxh3_128_digest(body) != data[:_DIGEST_BYTES]:
+            raise InputError(work / PLAN, "the plan is damaged: run `audiochunk plan` again")
+        try:
+            made_by = msgspec.msgpack.decode(body, type=_Versions).versions
+            _check_versions(made_by)
+            return msgspec.msgpack.decode(body, type=cls)
+        except msgspec.DecodeError as error:
+            raise InputError(work / PLAN, f"not a plan ({error}): run `audiochunk plan` again") from error
+
+
+class _Versions(msgspec.Struct):
+    versions: dict[str, str]
+
+
+def _check_versions(made_by: dict[str, str]) -> None:
+    """Raise MachineError where a plan was made by other versions than those here, which might make other bytes."""
+    here = versions()
+    differing = [f"{name} {made_by.get(name)} → {here.get(name)}" for name in here if made_by.get(name) != here[name]]
+    if differing:
+        raise MachineError(f"planned with other versions than those here ({', '.join(differing)}); install the same")

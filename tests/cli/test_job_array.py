@@ -1,0 +1,175 @@
+"""plan, build --task and seal as commands in processes of their own, some of which are killed."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+import audiochunk
+
+ROOT = Path(audiochunk.__file__).parents[1]
+OPTIONS = ["--shard-size", "32k", "--split", "train=0.7,val=0.3"]
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def start(*arguments: object, **environment: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "audiochunk", *map(str, arguments)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **environment}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=env, text=True, start_new_session=True, **pipes)
+
+
+def run(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+    with start(*arguments, **environment) as process:
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture
+def wavs(tmp_path: Path) -> Path:
+    folder = tmp_path / "wavs"
+    folder.mkdir()
+    rng = np.random.default_rng(3)
+    for number in range(8):
+        noise = rng.integers(-9000, 9000, (60_000, 1 + number % 2), np.int16)
+        sf.write(folder / f"{number}.flac", noise, 16_000)
+    return folder
+
+
+@pytest.fixture
+def expected(wavs: Path) -> dict[str, bytes]:
+    assert run("build", wavs, "--out", wavs.parent / "one", *OPTIONS).returncode == 0
+    return files_of(wavs.parent / "one")
+
+
+def test_plan_tasks_at_once_and_seal_make_the_bytes_of_a_build(
+    wavs: Path, tmp_path: Path, expected: dict[str, bytes]
+) -> None:
+    out = tmp_path / "out"
+    done = run("plan", wavs, "--out", out, *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"planned {out}:")
+    assert f"next: audiochunk build --out {out} --task I/N" in done.stdout
+    tasks = [start("build", "--out", out, "--task", f"{n}/4") for n in (0, 1, 2, 3, 1)]
+    for task in tasks:
+        printed, said = task.communicate(timeout=60)
+        assert task.returncode == 0, said
+        assert printed.startswith(f"{out}: task ")
+    done = run("seal", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"sealed {out} in ")
+    assert "interrupted" not in done.stdout
+    assert files_of(out) == expected
+    assert run("seal", "--out", out).stdout == f"{out} is sealed already\n"
+
+
+def test_tasks_that_are_killed_are_run_again(wavs: Path, tmp_path: Path, expected: dict[str, bytes]) -> None:
+    out = tmp_path / "out"
+    run("plan", wavs, "--out", out, *OPTIONS)
+    for delay in (0.3, 0.5, 0.7):
+        with start("build", "--out", out, "--task", "0/2") as process:
+            time.sleep(delay)
+            os.killpg(process.pid, signal.SIGKILL)
+    done = run("seal", "--out", out)
+    assert done.returncode == 4
+    assert "shards are not there" in done.stderr
+    for number in range(2):
+        assert run("build", "--out", out, "--task", f"{number}/2").returncode == 0
+    assert run("seal", "--out", out).returncode == 0
+    assert files_of(out) == expected
+
+
+def test_json_of_every_step(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    plan = json.loads(run("plan", wavs, "--out", out, *OPTIONS, "--json").stdout)
+    task = json.loads(run("build", "--out", out, "--task", "0/1", "--json").stdout)
+    assert len(task["shards"]) == plan["shards"]
+    assert (task["task"], task["chunks"], task["failed"]) == ("0/1", plan["chunks"], [])
+    sealed = json.loads(run("seal", "--out", out, "--json").stdout)
+    assert (sealed["chunks"], sealed["recordings"]) == (plan["chunks"], plan["recordings"])
+
+
+def test_a_refused_recording_is_an_exit_code_of_3_at_the_plan_and_the_seal(wavs: Path, tmp_path: Path) -> None:
+    (wavs / "text.wav").write_text("no audio")
+    out = tmp_path / "out"
+    assert run("plan", wavs, "--out", out).returncode == 4
+    assert run("plan", wavs, "--out", out, "--on-error", "skip").returncode == 3
+    assert run("build", "--out", out, "--task", "0/1").returncode == 0
+    done = run("seal", "--out", out)
+    assert done.returncode == 3
+    assert "skipped 1:" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--task", "1/1"), "task is auto, or I/N"),
+        (("--task", "auto"), "SLURM_ARRAY_TASK_ID"),
+        (("wavs", "--task", "0/1"), "INPUT was decided by the plan"),
+        (("--task", "0/1", "--bits", "16"), "--bits was decided by the plan"),
+        (("--task", "0/1", "--overwrite"), "--overwrite was decided by the plan"),
+        ((), "give INPUT, the folder of recordings; or --task"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    environment = {"SLURM_ARRAY_TASK_ID": ""}
+    done = run("build", "--out", tmp_path / "out", *arguments, **environment)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_nothing_planned_is_an_input_that_cannot_be_used(tmp_path: Path) -> None:
+    for command in (("seal",), ("build", "--task", "0/1")):
+        done = run(*command, "--out", tmp_path / "out")
+        assert done.returncode == 4
+        assert "nothing is planned here: run `audiochunk plan` first" in done.stderr
+        assert not (tmp_path / "out").exists()
+
+
+def test_the_slurm_scripts_build_and_seal(wavs: Path, tmp_path: Path, expected: dict[str, bytes]) -> None:
+    """With an `sbatch` that runs what it is given at once, with the variables that Slurm sets."""
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text(
+        """#!/bin/bash
+set -e
+array=; script=
+for argument; do
+    case $argument in
+        --array=*) array=${argument#--array=} ;;
+        --*) ;;
+        *) script=$argument ;;
+    esac
+done
+if [ -n "$array" ]; then
+    for id in $(seq "${array%-*}" "${array#*-}"); do
+        SLURM_ARRAY_TASK_ID=$id SLURM_ARRAY_TASK_MIN=${array%-*} SLURM_ARRAY_TASK_STEP=1 \\
+            SLURM_ARRAY_TASK_COUNT=$((${array#*-} - ${array%-*} + 1)) bash "$script" >&2
+    done
+else
+    bash "$script" >&2
+fi
+echo 17
+"""
+    )
+    program = sbatch.with_name("audiochunk")
+    program.write_text(f'#!/bin/bash\nexec {sys.executable} -m audiochunk "$@"\n')
+    for file in (sbatch, program):
+        file.chmod(file.stat().st_mode | stat.S_IXUSR)
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{sbatch.parent}:{os.environ['PATH']}", "TASKS": "3"}
+    command = ["bash", ROOT / "examples" / "slurm" / "build.sh", wavs, tmp_path / "out", *OPTIONS]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("tasks: job 17, 0 to 2; seal: job 17\n")
+    assert files_of(tmp_path / "out") == expected

@@ -1,0 +1,315 @@
+"""Builds in three commands: the bytes are those of a build in one, whatever happens to tasks."""
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from audiochunk.config import BuildConfig
+from audiochunk.errors import InputError, MachineError, OutputExistsError, RecordingsError
+from audiochunk.pipeline import build_folder, job_array, run, saved_plan
+from audiochunk.pipeline.array_task import ArrayTask
+from audiochunk.pipeline.job_array import run_task, save_plan, seal_tasks
+from audiochunk.pipeline.saved_plan import PLAN
+from audiochunk.pipeline.watcher import Watcher
+from audiochunk.reader.dataset import ChunkDataset
+from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, Manifest
+
+OPTIONS: dict[str, Any] = {"shard_size": 16 * 2048, "split": "train=0.7,val=0.3", "on_error": "skip"}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def wavs(tmp_path: Path) -> Path:
+    """Recordings of several shards each, one of which has NaN in its last chunk but one."""
+    folder = tmp_path / "wavs"
+    folder.mkdir()
+    rng = np.random.default_rng(12)
+    for number in range(9):
+        noise = rng.uniform(-0.9, 0.9, (50_000 + 999 * number, 1 + number % 2)).astype(np.float32)
+        if number == 4:
+            noise[-3000] = np.nan
+        sf.write(folder / f"{number}.wav", noise, 16_000, subtype="FLOAT")
+    return folder
+
+
+def built(wavs: Path, out: Path, **options: Any) -> dict[str, bytes]:
+    run.build(wavs, out, BuildConfig.make(**{**OPTIONS, **options}), workers=1, fsync=False)
+    return files_of(out)
+
+
+def planned(wavs: Path, out: Path, **options: Any) -> int:
+    return len(save_plan(wavs, out, BuildConfig.make(**{**OPTIONS, **options}), workers=1).shards)
+
+
+def tasks(out: Path, count: int, *, only: range | None = None) -> list[job_array.TaskDone]:
+    return [run_task(out, ArrayTask(n, count), workers=1, fsync=False) for n in only or range(count)]
+
+
+def seal(out: Path, *, overwrite: bool = False) -> run.Built | None:
+    return seal_tasks(out, workers=1, fsync=False, overwrite=overwrite)
+
+
+@pytest.mark.parametrize("count", [1, 3, 7, 1000])
+@pytest.mark.parametrize("options", [{}, {"compress": "zstd", "layout": "split"}, {"tail": "pad", "bits": 16}])
+def test_any_number_of_tasks_makes_the_bytes_of_one_build(
+    wavs: Path, tmp_path: Path, count: int, options: dict[str, Any]
+) -> None:
+    expected = built(wavs, tmp_path / "one", **options)
+    n_shards = planned(wavs, tmp_path / "many", **options)
+    assert n_shards > 20
+    done = tasks(tmp_path / "many", count)
+    names = [name for each in done for name in each.shards]
+    assert len(names) == len(set(names)) == n_shards
+    assert {path for each in done for path in each.failed} == {b"4.wav"}
+    sealed = seal(tmp_path / "many")
+    assert sealed is not None
+    assert sealed.failed.keys() == {b"4.wav"}
+    assert files_of(tmp_path / "many") == expected
+
+
+def test_a_plan_decodes_nothing_and_leaves_no_dataset(wavs: Path, tmp_path: Path) -> None:
+    planned(wavs, tmp_path / "out")
+    assert sorted(os.listdir(tmp_path / "out")) == [BUILD_FOLDER]
+    assert sorted(os.listdir(tmp_path / "out" / BUILD_FOLDER)) == ["build.json", "lock", PLAN]
+
+
+def test_seal_says_which_shards_are_missing_and_disturbs_nothing(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    n_shards = planned(wavs, out)
+    tasks(out, 4, only=range(3))
+    at_work = out / BUILD_FOLDER / "train-00003.safetensors.host.1.abcd.tmp"  # of a task that runs somewhere
+    at_work.write_bytes(b"half")
+    with pytest.raises(
+        InputError, match=rf"{n_shards // 4} of {n_shards} shards are not there: train-00003\S+ \(number 3\)"
+    ):
+        seal(out)
+    assert at_work.exists()
+    assert not (out / MANIFEST).exists()
+    tasks(out, 4, only=range(3, 4))
+    assert seal(out) is not None
+    assert files_of(out) == built(wavs, tmp_path / "one")
+
+
+def test_tasks_may_run_twice_and_at_once(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: run_task(out, ArrayTask(n % 3, 3), workers=1, fsync=False), range(9)))
+    again = tasks(out, 3)
+    # Those without a part of the recording that fails need not be made again.
+    assert sum(each.reused for each in again) > sum(len(each.shards) for each in again) / 2
+    seal(out)
+    assert files_of(out) == built(wavs, tmp_path / "one")
+
+
+def test_a_shard_that_is_damaged_after_its_task_is_made_again(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (wavs / "4.wav").unlink()
+    planned(wavs, out)
+    tasks(out, 2)
+    shard = out / BUILD_FOLDER / "train-00000.safetensors"
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.write_bytes(data)
+    sealed = seal(out)
+    assert sealed is not None
+    assert sealed.rebuilt == 1
+    assert files_of(out) == built(wavs, tmp_path / "one")
+
+
+def test_a_shard_that_is_cut_off_is_missing(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 2)
+    os.truncate(out / BUILD_FOLDER / "train-00001.safetensors", 100)
+    with pytest.raises(InputError, match=r"1 of \d+ shards are not there: train-00001"):
+        seal(out)
+
+
+def test_a_recording_that_changes_after_the_plan_is_left_out_by_all_tasks(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    # Its shards follow each other, so that some are made before, and some after.
+    tasks(out, 2, only=range(1))
+    sf.write(wavs / "5.wav", np.zeros(60_000, np.float32), 16_000, subtype="FLOAT")
+    tasks(out, 2, only=range(1, 2))
+    sealed = seal(out)
+    assert sealed is not None
+    assert set(sealed.failed) == {b"4.wav", b"5.wav"}
+    assert "changed while the dataset was built" in sealed.failed[b"5.wav"]
+    # The chunks are those of a dataset that it was never in.
+    (wavs / "5.wav").unlink()
+    built(wavs, tmp_path / "one")
+    for split in ("train", "val"):
+        with ChunkDataset(out, split) as ours, ChunkDataset(tmp_path / "one", split) as theirs:
+            assert np.array_equal(np.array(ours[:]), np.array(theirs[:]))
+
+
+def test_with_fail_a_task_ends_at_what_it_cannot_decode(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out, on_error="fail")
+    with pytest.raises(RecordingsError, match=r"4\.wav: holds NaN"):
+        tasks(out, 1)
+    with pytest.raises(InputError, match="shards are not there"):
+        seal(out)
+
+
+def test_a_plan_replaces_another_and_its_shards_that_fit_are_kept(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 2)
+    (wavs / "8.wav").unlink()  # the last: shards before it are as they were
+    planned(wavs, out)
+    with pytest.raises(InputError, match="shards are not there"):
+        seal(out)
+    assert sum(each.reused for each in tasks(out, 2)) > 0
+    seal(out)
+    assert files_of(out) == built(wavs, tmp_path / "one")
+
+
+def test_a_usual_build_goes_on_from_the_shards_of_tasks(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 2, only=range(1))
+    found = run.build(wavs, out, BuildConfig.make(**OPTIONS), workers=1, fsync=False)
+    assert found.reused > 0
+    assert files_of(out) == built(wavs, tmp_path / "one")
+
+
+def test_a_dataset_is_not_planned_over_unless_asked_and_stays_until_the_seal(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    built(wavs, out)
+    with pytest.raises(OutputExistsError, match="holds a dataset"):
+        planned(wavs, out, bits=16)
+    before = Manifest.read(out)
+    config = BuildConfig.make(**OPTIONS, bits=16)
+    save_plan(wavs, out, config, workers=1, overwrite=True)
+    tasks(out, 1)
+    assert Manifest.read(out) == before
+    with pytest.raises(OutputExistsError, match="holds another dataset"):
+        seal(out)
+    seal(out, overwrite=True)
+    assert files_of(out) == built(wavs, tmp_path / "one", bits=16)
+
+
+def test_to_seal_again_does_nothing(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 1)
+    seal(out)
+    before = files_of(out)
+    assert seal(out) is None
+    assert files_of(out) == before
+
+
+def test_a_seal_that_was_killed_before_its_last_step_is_finished(
+    wavs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 1)
+
+    class Killed(BaseException):
+        pass
+
+    def killed(work: Path) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(build_folder, "remove", killed)
+        with pytest.raises(Killed):
+            seal(out)
+    assert (out / MANIFEST).exists()
+    assert seal(out) is None
+    assert files_of(out) == built(wavs, tmp_path / "one")
+
+
+def test_nothing_planned_is_named(tmp_path: Path) -> None:
+    for call in (lambda: tasks(tmp_path / "no", 1), lambda: seal_tasks(tmp_path / "no")):
+        with pytest.raises(InputError, match="nothing is planned here: run `audiochunk plan` first"):
+            call()
+
+
+def test_a_plan_that_is_damaged_or_of_another_version_is_refused(
+    wavs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    file = out / BUILD_FOLDER / PLAN
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    with pytest.raises(InputError, match="the plan is damaged"):
+        tasks(out, 1)
+    file.write_bytes(whole)
+    monkeypatch.setattr(saved_plan, "versions", lambda: {"audiochunk": "9.9", "numpy": "1"})
+    with pytest.raises(MachineError, match=r"other versions than those here \(audiochunk \S+ → 9\.9"):
+        tasks(out, 1)
+    with pytest.raises(MachineError, match="install the same"):
+        seal_tasks(out)
+
+
+def test_a_plan_and_a_seal_hold_the_lock_and_tasks_do_not(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    with build_folder.entered(out, BuildConfig.make(**OPTIONS), fsync=False, clears=False):
+        tasks(out, 1)
+        for call in (lambda: planned(wavs, out), lambda: seal(out)):
+            with pytest.raises(MachineError, match="another build is at work here"):
+                call()
+    assert seal(out) is not None
+
+
+def test_tasks_are_made_durable_before_they_report(wavs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    synced: list[str] = []
+    monkeypatch.setattr(job_array, "fsync_path", lambda path: synced.append(path.name))
+    done = run_task(out, ArrayTask(0, 3), workers=1)
+    assert synced == [x for name in done.shards for x in (name, f"{name}.json")] + [BUILD_FOLDER]
+
+
+def test_a_watcher_is_told_of_the_shards_of_a_task_only(wavs: Path, tmp_path: Path) -> None:
+    class Heard(Watcher):
+        chunks = made = 0
+
+        def planned(self, plan: Any) -> None:
+            self.chunks = plan.n_chunks
+
+        def finished(self, result: Any) -> None:
+            self.made += 1
+
+    out = tmp_path / "out"
+    n_shards = planned(wavs, out)
+    heard = Heard()
+    done = run_task(out, ArrayTask(1, 4), workers=1, fsync=False, watcher=heard)
+    assert heard.made == len(done.shards) < n_shards
+    assert heard.chunks >= done.chunks > 0
+
+
+def test_real_recordings_make_the_same_bytes_with_workers_in_every_task(recordings: Path, tmp_path: Path) -> None:
+    options = {"on_error": "skip", "shard_size": 2**18, "split": "train=0.8,val=0.2"}
+    config = BuildConfig.make(**options)
+    run.build(recordings, tmp_path / "one", config, workers=2, fsync=False)
+    save_plan(recordings, tmp_path / "many", config, workers=2)
+    for number in range(3):
+        run_task(tmp_path / "many", ArrayTask(number, 3), workers=2, fsync=False)
+    seal(tmp_path / "many")
+    assert files_of(tmp_path / "many") == files_of(tmp_path / "one")
+
+
+def test_a_moved_dataset_folder_can_be_sealed(wavs: Path, tmp_path: Path) -> None:
+    """Where the folder is mounted elsewhere on another machine, its shards are the same."""
+    planned(wavs, tmp_path / "out")
+    tasks(tmp_path / "out", 2)
+    shutil.move(tmp_path / "out", tmp_path / "moved")
+    assert seal(tmp_path / "moved") is not None
+    assert files_of(tmp_path / "moved") == built(wavs, tmp_path / "one")
