@@ -73,4 +73,4 @@ def card(
         click.echo(f"{printable(str((out or folder) / file))}: {size(n)}")
     missing = lacking(about)
     if missing:
-        click.echo(f"Croissant requires more than was said: {', '.join(missing)} (see --help)", err=True)
+        click.echo(f"croissant.json lacks what Croissant requires: {', '.join(missing)}; see --help", err=True)

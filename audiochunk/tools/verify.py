@@ -27,11 +27,11 @@ _MAX_CARD_BYTES = 2**28  # one with the checksums of a million shards
 def verify(folder: Path, *, on_bytes: Callable[[int], None] | None = None) -> list[Finding]:
     """All that is wrong with a dataset: nothing, if it is what it says.
 
-    Compared are the manifest with its schema; the files that are there with those it names; the cards that lie there with
-    the manifest that they were made of; of each shard the size, the header, the digest, the seek table, every zstd frame
-    and its checksum, the range of the codes, the padding; of the recordings table the digest, the form and order of its
-    rows, the splits, and every number that follows from others; the sums in the manifest, and the chunks of each shard,
-    with the table.
+    Compared are the manifest with its schema; the files that are there with those it names; cards that lie there with
+    the manifest that they were made of; of each shard the size, the header, the digest, the seek table, every zstd
+    frame and its checksum, the range of the codes, the padding; of the recordings table the digest, the form and order
+    of its rows, the splits, and every number that follows from others; the sums in the manifest, and the chunks of each
+    shard, with the table.
 
     Not seen is a change of compressed bytes that decode to the same content as before, because digests are of the
     content, nor one of an option from which nothing in the dataset follows (`split_seed` where everything is "train").

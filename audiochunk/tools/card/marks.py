@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 import xxhash
@@ -42,7 +43,9 @@ def is_untouched(name: str, data: bytes) -> bool:
     if made is None:
         return False
     made.pop("sdVersion", None)
-    return mark_croissant(made) == data
+    with suppress(ValueError, RecursionError):  # of what no JSON of ours has in it
+        return mark_croissant(made) == data
+    return False
 
 
 def is_of_another(name: str, data: bytes, manifest: Manifest) -> bool:
@@ -51,7 +54,9 @@ def is_of_another(name: str, data: bytes, manifest: Manifest) -> bool:
         mark = _last_mark(data)
         return mark is not None and mark[1].decode() != xxhash.xxh3_128_hexdigest(manifest.encode())
     files = (_parse(data) or {}).get("distribution")
-    said = [file.get("sha256") for file in files or () if isinstance(file, dict) and file.get("@id") == MANIFEST]
+    if not isinstance(files, list):
+        return False
+    said = [file.get("sha256") for file in files if isinstance(file, dict) and file.get("@id") == MANIFEST]
     return bool(said) and said != [hashlib.sha256(manifest.encode()).hexdigest()]
 
 
