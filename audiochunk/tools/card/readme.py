@@ -108,10 +108,10 @@ def _contents(held: Holdings) -> list[str]:
     n_bytes = sum(shard.bytes for shard in manifest.shards)
     facts = [
         ("in all", f"{count(total.chunks, 'chunk')} in {count(len(manifest.shards), 'shard')}, {size(n_bytes)}"),
-        ("tail loss", f"{percent(total.tail_loss)} of frames, which are in incomplete last chunks and not here"),
+        ("tail loss", f"{percent(total.tail_loss)} of frames, in incomplete last chunks, which are not here"),
         ("too short for a chunk", f"{count(total.empty, 'recording')} of those above"),
-        ("skipped", f"{count(manifest.skipped, 'recording')} that could not be used and are not counted above"),
-        ("clipped", f"{count(total.clipped, 'sample')}, which lay beyond full scale and were limited to it"),
+        ("skipped", f"{count(manifest.skipped, 'recording')} left out as unusable, and not counted above"),
+        ("clipped", f"{count(total.clipped, 'sample')} beyond full scale, limited to it"),
         ("dataset_id", f"{_code(manifest.dataset_id)}, a digest of the chunks and their encoding"),
         ("format", f"audiochunk, version {manifest.format_version}"),
     ]
@@ -183,7 +183,9 @@ def _reading(manifest: Manifest) -> list[str]:
             + ("\nprint(ds[0], ds.locate(0))  # a chunk; the recording and the frames behind it" if full else "")
         )
     )
-    return parts + (_without(manifest, full[0].name) if full else [])
+    if full:
+        parts += _without(manifest, full[0].name)
+    return [*parts, "`docs/format.md` in audiochunk's source says of every code which frame and channel it is of."]
 
 
 def _without(manifest: Manifest, name: str) -> list[str]:
@@ -221,15 +223,13 @@ def _checking(held: Holdings) -> list[str]:
 
 def _losses(held: Holdings) -> str:
     encoding = held.manifest.encoding
-    said = ""
+    said = (
+        f" Of samples of more than {encoding.bits} bits, floats among them, only the top {encoding.bits} bits are here."
+        if encoding.quantizer == "linear"
+        else " Mu-law codes are not lossless."
+    )
     if encoding.layout == "mono" and any(kind.channels > 1 for kind in held.summary.kinds):
         said += " Channels were mixed and cannot be told apart again."
-    if encoding.quantizer == "mulaw" or encoding.bits < 24:
-        said += (
-            f" A recording with samples of more than {encoding.bits} bits is here only as exact as its codes."
-            if encoding.quantizer == "linear"
-            else " Mu-law codes are not lossless."
-        )
     return said
 
 
