@@ -15,6 +15,7 @@ from audiochunk.errors import AudiochunkError, printable, reason
 
 _COMMANDS = {
     "build": "Build a dataset from a folder of recordings.",
+    "card": "Describe a dataset for the Hugging Face Hub.",
     "decode": "Turn chunks back into WAV files.",
     "evaluate": "Tell what codecs make of the chunks.",
     "plan": "Plan a dataset for the tasks of a job array.",

@@ -13,7 +13,7 @@ from audiochunk.pipeline import build_folder
 from audiochunk.pipeline.plan import Plan, rows
 from audiochunk.pipeline.shards import record_path
 from audiochunk.storage.files import TEMPORARY_SUFFIX, fsync_path, open_plain
-from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest
+from audiochunk.storage.manifest import BESIDE, BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest
 from audiochunk.storage.recordings import RecordingRow, read_rows
 from audiochunk.storage.shard import FORMAT, is_shard_file, is_shard_name
 
@@ -57,7 +57,7 @@ def look(folder: Path, *, overwrite: bool) -> Output:
         for name in names
         if not unfinished
         or not (
-            name in (BUILD_FOLDER, RECORDINGS)
+            name in (BUILD_FOLDER, RECORDINGS, *BESIDE)
             or is_sealed(folder, name)
             or (name.startswith(MANIFEST) and name.endswith(TEMPORARY_SUFFIX))
         )

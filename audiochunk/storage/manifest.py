@@ -18,6 +18,7 @@ from audiochunk.storage.shard import DATA_OFFSET, FORMAT_VERSION, SPLIT_NAME, sh
 MANIFEST = "manifest.json"
 RECORDINGS = "recordings.jsonl"
 BUILD_FOLDER = ".build"
+BESIDE = ("README.md", "croissant.json", ".gitattributes")  # no part of a dataset, and no build's to touch
 MAX_MANIFEST_BYTES = 2**28  # a million shards
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

@@ -3,6 +3,7 @@
 import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
@@ -13,19 +14,24 @@ from audiochunk.config import Encoding
 from audiochunk.errors import printable, reason
 from audiochunk.pipeline.build_folder import is_ours
 from audiochunk.signal.quantize import silence
-from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, ShardEntry
+from audiochunk.storage.files import open_plain
+from audiochunk.storage.manifest import BESIDE, BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, ShardEntry
 from audiochunk.storage.shard import ShardSpec
+from audiochunk.tools.card.marks import CROISSANT, README, is_of_another
 from audiochunk.tools.stored import Finding, first_difference, open_file, open_shard, read_manifest
 from audiochunk.tools.table import Held, check_table
+
+_MAX_CARD_BYTES = 2**28  # one with the checksums of a million shards
 
 
 def verify(folder: Path, *, on_bytes: Callable[[int], None] | None = None) -> list[Finding]:
     """All that is wrong with a dataset: nothing, if it is what it says.
 
-    Compared are the manifest with its schema; the files that are there with those it names; of each shard the size, the
-    header, the digest, the seek table, every zstd frame and its checksum, the range of the codes, the padding; of the
-    recordings table the digest, the form and order of its rows, the splits, and every number that follows from others;
-    the sums in the manifest, and the chunks of each shard, with the table.
+    Compared are the manifest with its schema; the files that are there with those it names; cards that lie there with
+    the manifest that they were made of; of each shard the size, the header, the digest, the seek table, every zstd
+    frame and its checksum, the range of the codes, the padding; of the recordings table the digest, the form and order
+    of its rows, the splits, and every number that follows from others; the sums in the manifest, and the chunks of each
+    shard, with the table.
 
     Not seen is a change of compressed bytes that decode to the same content as before, because digests are of the
     content, nor one of an option from which nothing in the dataset follows (`split_seed` where everything is "train").
@@ -49,6 +55,7 @@ def verify(folder: Path, *, on_bytes: Callable[[int], None] | None = None) -> li
     if fd is not None:
         os.close(fd)
     findings += _unknown_files(folder, manifest)
+    findings += _cards(folder, manifest)
     held, wrong = check_table(folder, manifest)
     findings += wrong
     padding: dict[str, list[tuple[int, int]]] = {}
@@ -79,8 +86,26 @@ def _unknown_files(folder: Path, manifest: Manifest) -> Iterator[Finding]:
     for name in names:
         if name == BUILD_FOLDER and is_ours(folder / name):
             continue  # a kill between the last two steps of a build leaves it beside a whole dataset
+        if name in BESIDE and (folder / name).is_file():
+            continue
+        if name == ".cache" and _names(folder / name) == ["huggingface"]:
+            continue  # what `hf download --local-dir` knows of the files that it has fetched
         if name not in known:
             yield Finding(printable(name), "name", "only files that the manifest names", "another one")
+
+
+def _names(folder: Path) -> list[str]:
+    with suppress(OSError):
+        return sorted(os.listdir(folder))
+    return []
+
+
+def _cards(folder: Path, manifest: Manifest) -> Iterator[Finding]:
+    """Look whether a card that lies here is of this dataset; one that does not say is not judged."""
+    for name in (README, CROISSANT):
+        with suppress(OSError), open_plain(folder / name) as file:
+            if is_of_another(name, file.read(_MAX_CARD_BYTES), manifest):
+                yield Finding(name, "dataset", "a card of this dataset", "one of another; make it anew")
 
 
 def _chunks_of_shards(shards: list[ShardEntry], held: Held, manifest: Manifest) -> Iterator[Finding]:

@@ -180,6 +180,9 @@ def test_an_unfinished_build_is_found_and_what_belongs_to_it_is_not_foreign(fold
     ):
         (folder / name).touch()
     write_table(folder / "recordings.jsonl")
+    # A card that lay beside the dataset which is being replaced.
+    for name in ("README.md", "croissant.json", ".gitattributes"):
+        (folder / name).touch()
     assert look(folder, overwrite=overwrite) == Output(folder, None)
 
 
