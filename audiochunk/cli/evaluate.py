@@ -34,7 +34,13 @@ def _choices(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--split", metavar="NAME", help="Only the chunks of this split. [default: all]")
 @click.option(
-    "--codec", "codecs", metavar="NAME", multiple=True, callback=_choices, help="Only this codec; repeatable."
+    "--codec",
+    "codecs",
+    metavar="NAME",
+    multiple=True,
+    callback=_choices,
+    help="Only this codec; repeatable. There are gzip-9, bz2, lzma, zstd-3, zstd-19, brotli, flac-5, flac-8, wavpack,"
+    " flac-cli-8, lpc-rice, entropy-0, entropy-1; lzma and brotli take longest. [default: all]",
 )
 @click.option(
     "--max-chunks", metavar="N", type=click.IntRange(1), help="No more than N chunks, of recordings at random."

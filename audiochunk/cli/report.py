@@ -1,16 +1,12 @@
 """audiochunk report"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from audiochunk.cli.facts import find_facts
 from audiochunk.cli.output import check_file
 from audiochunk.errors import ConfigError, printable
-
-if TYPE_CHECKING:
-    from audiochunk.tools.evaluate import Row
 
 
 @click.command()
@@ -27,7 +23,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Recordings to look at and listen to.",
 )
-@click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Of their choice.")
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Of their choice."
+)
 @click.option("--stats", metavar="all|NAME,…", default="all", help="What to look for; see inspect. [default: all]")
 @click.option("--cache", is_flag=True, help="Take what was found from DIR.facts.json, or keep it there.")
 @click.option("--evaluate", "is_evaluated", is_flag=True, help="Measure codecs, too; see evaluate.")
@@ -76,6 +74,7 @@ def report(
     from audiochunk.cli.bar import bar
     from audiochunk.pipeline.executors import usable_cpus
     from audiochunk.storage.files import write_whole
+    from audiochunk.tools.report.comparison import Comparison
     from audiochunk.tools.report.drawing import require_report_extra
     from audiochunk.tools.report.page import page
     from audiochunk.tools.text import size
@@ -91,12 +90,15 @@ def report(
         evaluation = Evaluation(
             folder, split=split, codecs=codecs or None, scores=models, max_chunks=max_chunks, seed=seed
         )
+        for warning in evaluation.warnings():
+            click.echo(f"warning: {warning}", err=True)
     facts = find_facts(folder, stats, cache=cache, workers=workers)
-    evaluated: list[Row] = []
+    comparison = None
     if evaluation is not None:
         with bar("evaluate", evaluation.n_bytes) as on_bytes:
-            evaluated = evaluation.run(workers=workers or usable_cpus(), on_bytes=on_bytes)
-    made = page(folder, facts=facts, evaluated=evaluated, title=title, gallery=gallery, seed=seed)
+            rows = evaluation.run(workers=workers or usable_cpus(), on_bytes=on_bytes)
+        comparison = Comparison.of(evaluation, rows, max_chunks=max_chunks, seed=seed)
+    made = page(folder, facts=facts, comparison=comparison, title=title, gallery=gallery, seed=seed)
     write_whole(out, made, fsync=True)
     click.echo(f"{printable(str(out))}: {size(len(made))}")
 

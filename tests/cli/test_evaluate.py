@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 import audiochunk
 from audiochunk.cli import cli
+from audiochunk.tools.evaluate import NAMES
 
 ROOT = Path(audiochunk.__file__).parents[1]
 
@@ -147,3 +148,8 @@ def test_nothing_is_left_where_it_is_interrupted(shards: Path, tmp_path: Path, n
         process.communicate()
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[signal.Signals(number)]
     assert os.listdir(tmp_path / "tmp") == []
+
+
+def test_help_names_all_codecs() -> None:
+    text = " ".join(run("--help").output.split())
+    assert f"There are {', '.join(NAMES)}; lzma" in text
