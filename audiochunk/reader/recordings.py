@@ -1,0 +1,169 @@
+"""The recordings of a split: their numbers in columns, and each row made when it is asked for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self, overload
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from audiochunk.errors import DatasetError, reason
+from audiochunk.reader.mapping import map_file
+from audiochunk.storage.files import open_plain
+from audiochunk.storage.manifest import RecordingsEntry
+from audiochunk.storage.recordings import RecordingRow, read_batches
+
+# Of each row what windows, crops, locations and surveys compute with, and where its line lies in the table.
+_COLUMNS: dict[str, Any] = {
+    "first_chunk": np.int64,
+    "chunks": np.int64,
+    "frames": np.int64,
+    "sample_rate": np.int32,
+    "channels": np.int32,
+    "channel": np.int32,
+    "is_used": np.bool_,
+    "line_start": np.int64,
+    "line_bytes": np.int32,
+}
+
+
+class Recordings(Sequence[RecordingRow]):
+    """Rows of a recordings table, in its order.
+
+    A row takes 45 bytes here, and a microsecond to be made again from its line; the table stays mapped for that.
+
+    Args:
+        table: that the lines are in.
+        columns: by name, (n,) each.
+
+    Attributes:
+        first_chunk: (n,) int64, numbers of their first chunks in the split.
+        chunks: (n,) int64, how many each has.
+        frames: (n,) int64, of the recordings.
+        sample_rate: (n,) int32, in Hz; 0, like channels, where the header could not be read.
+        channels: (n,) int32, of the recordings.
+        channel: (n,) int32, the number of the channel under layout "split", else -1.
+        is_used: (n,) bool, whether the recording was not refused.
+    """
+
+    def __init__(self, table: "_Table", columns: dict[str, npt.NDArray[Any]]) -> None:
+        self._table, self._columns = table, columns
+        self.first_chunk: npt.NDArray[np.int64] = columns["first_chunk"]
+        self.chunks: npt.NDArray[np.int64] = columns["chunks"]
+        self.frames: npt.NDArray[np.int64] = columns["frames"]
+        self.sample_rate: npt.NDArray[np.int32] = columns["sample_rate"]
+        self.channels: npt.NDArray[np.int32] = columns["channels"]
+        self.channel: npt.NDArray[np.int32] = columns["channel"]
+        self.is_used: npt.NDArray[np.bool_] = columns["is_used"]
+
+    @classmethod
+    def read(cls, folder: Path, entry: RecordingsEntry, *, split: str) -> Self:
+        """Those of one split, from the table of a dataset.
+
+        Raises:
+            DatasetError: the table is not the one that the manifest names.
+        """
+        path = folder / entry.name
+        parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in _COLUMNS}
+        at = 0
+        try:
+            with open_plain(path) as file:
+                for rows, lines in read_batches(file, path, entry):
+                    for name, column in _columns_of(rows, lines, at, split).items():
+                        parts[name].append(column)
+                    at += sum(map(len, lines))
+                data = map_file(file.fileno(), at) if at else memoryview(b"")
+        except OSError as error:
+            raise DatasetError(path, f"cannot be read: {reason(error)}") from error
+        # One column after the other, so that no more than one is there twice.
+        columns = {name: np.concatenate([*parts.pop(name), np.zeros(0, of)]) for name, of in _COLUMNS.items()}
+        return cls(_Table(path, data), columns)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Recordings]") -> "Recordings":
+        """Those of several splits of one dataset, at least one, split by split."""
+        if len(parts) == 1:
+            return parts[0]
+        columns = {name: np.concatenate([part._columns[name] for part in parts]) for name in _COLUMNS}
+        return cls(parts[0]._table, columns)
+
+    @property
+    def used(self) -> "Recordings":
+        """Those that were not refused."""
+        return self if self.is_used.all() else self._taken(self.is_used)
+
+    def __len__(self) -> int:
+        return len(self.first_chunk)
+
+    @overload
+    def __getitem__(self, index: int) -> RecordingRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Recordings": ...
+    def __getitem__(self, index: int | slice) -> "RecordingRow | Recordings":
+        if isinstance(index, slice):
+            return self._taken(index)
+        # The size of a file was checked when it was mapped, and its content when it was read. Whoever writes into it
+        # since then may leave lines that are of other recordings than the columns.
+        row = self._table.row(int(self._columns["line_start"][index]), int(self._columns["line_bytes"][index]))
+        if (row.first_chunk, row.chunks, row.frames) != (
+            self.first_chunk[index],
+            self.chunks[index],
+            self.frames[index],
+        ):
+            raise DatasetError(self._table.path, "was changed since it was read")
+        return row
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(mine == theirs for mine, theirs in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list: it may be millions of rows
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} rows of {self._table.path.name}>"
+
+    def _taken(self, which: "slice | npt.NDArray[np.bool_]") -> "Recordings":
+        return Recordings(self._table, {name: column[which] for name, column in self._columns.items()})
+
+
+class _Table:
+    """The lines of a recordings table in memory."""
+
+    def __init__(self, path: Path, data: memoryview) -> None:
+        self.path, self._data = path, data
+        self._decoder = msgspec.json.Decoder(RecordingRow)
+
+    def row(self, start: int, size: int) -> RecordingRow:
+        """What one line says.
+
+        Raises:
+            DatasetError: it is no row any more.
+        """
+        try:
+            return self._decoder.decode(self._data[start : start + size])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise DatasetError(self.path, f"was changed since it was read: {error}") from error
+
+
+def _columns_of(rows: list[RecordingRow], lines: list[bytes], at: int, split: str) -> dict[str, npt.NDArray[Any]]:
+    """The columns of those rows that are of the split; the first line begins at byte `at`."""
+    line_bytes = np.array([len(line) for line in lines], np.int32)
+    line_start = at + np.cumsum(line_bytes, dtype=np.int64) - line_bytes
+    mine = [row for row in rows if row.split == split]
+    if len(mine) < len(rows):
+        is_mine = np.array([row.split == split for row in rows])
+        line_start, line_bytes = line_start[is_mine], line_bytes[is_mine]
+    # One list a column: taking a tuple from each row, or a generator, is slower.
+    return {
+        "first_chunk": np.array([row.first_chunk for row in mine], np.int64),
+        "chunks": np.array([row.chunks for row in mine], np.int64),
+        "frames": np.array([row.frames for row in mine], np.int64),
+        "sample_rate": np.array([row.sample_rate for row in mine], np.int32),
+        "channels": np.array([row.channels for row in mine], np.int32),
+        "channel": np.array([-1 if row.channel is None else row.channel for row in mine], np.int32),
+        "is_used": np.array([row.error is None for row in mine], np.bool_),
+        "line_start": line_start,
+        "line_bytes": line_bytes,
+    }
