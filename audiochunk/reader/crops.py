@@ -67,7 +67,7 @@ class Crops(EndlessRows):
         # Of every stream: the first code that a crop may begin with, counted from the view's first chunk; how far apart
         # beginnings are; the number of the first of them, with that of all at the end.
         self._first_codes: Numbers = runs.first[has_crops] * encoding.codes_per_chunk + first
-        self._groups = group
+        self._groups: Numbers = group
         self._starts: Numbers = np.concatenate([[0], np.cumsum((room - self._length) // group + 1)])
         self.positions = int(self._starts[-1])
         fits = int((room // self._length).sum())

@@ -79,11 +79,12 @@ _MOST_FRAMES = 2**46
 
 def chunk_counts(rows: Recordings, encoding: Encoding) -> npt.NDArray[np.int64]:
     """(n,) how many chunks the stream of each row is cut into; 0 of refused ones, -1 where 64 bits do not hold it."""
-    streams = rows.channels if encoding.layout == "blocks" else 1
-    codes: npt.NDArray[np.int64] = np.where(rows.is_used, rows.frames, 0) * streams
-    found: npt.NDArray[np.int64] = codes // encoding.codes_per_chunk
+    codes = np.where(rows.is_used, rows.frames, 0)
+    if encoding.layout == "blocks":
+        codes *= rows.channels
+    found, rest = np.divmod(codes, encoding.codes_per_chunk)
     if encoding.tail == "pad":
-        found += codes % encoding.codes_per_chunk > 0
+        found += rest > 0
     for number in np.flatnonzero(rows.is_used & (rows.frames > _MOST_FRAMES)).tolist():
         exact = Stream.of(int(rows.frames[number]), int(rows.channels[number]), encoding).n_chunks
         found[number] = exact if exact < 2**63 else -1
