@@ -70,7 +70,8 @@ class SideBySide:
         if stretch is None or not stretch.mapped[shard]:
             stretch = self._map([shard])
             if stretch is None:
-                return next(self._copies(shard, [row]))
+                (copy,) = self._copies(shard, [row])
+                return copy
         found: Chunks = stretch.rows[self._first_rows[shard] + row]
         return found
 
