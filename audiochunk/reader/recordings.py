@@ -1,6 +1,6 @@
 """The recordings of a split: their numbers in columns, and each row made when it is asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, SupportsIndex, overload
 
@@ -26,6 +26,9 @@ _COLUMNS: dict[str, Any] = {
     "line_start": np.int64,
     "line_bytes": np.int32,
 }
+# What tells where a row is, and that it is still the same one.
+_ROW = ("line_start", "line_bytes", "first_chunk", "chunks", "frames")
+_BATCH_ROWS = 1024
 
 
 class Recordings(Sequence[RecordingRow]):
@@ -111,14 +114,16 @@ class Recordings(Sequence[RecordingRow]):
     def __getitem__(self, index: SupportsIndex | slice) -> "RecordingRow | Recordings":
         if isinstance(index, slice):
             return self._taken(index)
-        # The size of a file was checked when it was mapped, and its content when it was read. Whoever writes into it
-        # since then may leave lines that are of other recordings than the columns.
-        row = self._table.row(int(self._columns["line_start"][index]), int(self._columns["line_bytes"][index]))
-        if (row.first_chunk, row.chunks, row.frames) != (
-            self.first_chunk[index],
-            self.chunks[index],
-            self.frames[index],
-        ):
+        return self._row(*(int(self._columns[name][index]) for name in _ROW))
+
+    def __iter__(self) -> Iterator[RecordingRow]:
+        for at in range(0, len(self), _BATCH_ROWS):
+            yield from map(self._row, *(self._columns[name][at : at + _BATCH_ROWS].tolist() for name in _ROW))
+
+    def _row(self, start: int, size: int, *numbers: int) -> RecordingRow:
+        row = self._table.row(start, size)
+        # Whoever writes into the table after it was read may leave lines that are of other recordings.
+        if (row.first_chunk, row.chunks, row.frames) != numbers:
             raise DatasetError(self._table.path, "was changed since it was read")
         return row
 
