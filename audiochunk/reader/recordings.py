@@ -1,5 +1,6 @@
 """The recordings of a split: their numbers in columns, and each row made when it is asked for."""
 
+import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, SupportsIndex, overload
@@ -53,6 +54,7 @@ class Recordings(Sequence[RecordingRow]):
 
     def __init__(self, table: "_Table", columns: dict[str, npt.NDArray[Any]]) -> None:
         self._table, self._columns = table, columns
+        self._for_rows = [columns[name] for name in _ROW]
         self.first_chunk: npt.NDArray[np.int64] = columns["first_chunk"]
         self.chunks: npt.NDArray[np.int64] = columns["chunks"]
         self.frames: npt.NDArray[np.int64] = columns["frames"]
@@ -114,11 +116,12 @@ class Recordings(Sequence[RecordingRow]):
     def __getitem__(self, index: SupportsIndex | slice) -> "RecordingRow | Recordings":
         if isinstance(index, slice):
             return self._taken(index)
-        return self._row(*(int(self._columns[name][index]) for name in _ROW))
+        at = operator.index(index)
+        return self._row(*[column.item(at) for column in self._for_rows])
 
     def __iter__(self) -> Iterator[RecordingRow]:
         for at in range(0, len(self), _BATCH_ROWS):
-            yield from map(self._row, *(self._columns[name][at : at + _BATCH_ROWS].tolist() for name in _ROW))
+            yield from map(self._row, *(column[at : at + _BATCH_ROWS].tolist() for column in self._for_rows))
 
     def _row(self, start: int, size: int, *numbers: int) -> RecordingRow:
         row = self._table.row(start, size)
