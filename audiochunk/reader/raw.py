@@ -68,6 +68,7 @@ class SideBySide:
         """One chunk, a view."""
         stretch = self._stretch
         if stretch is None or not stretch.mapped[shard]:
+            stretch = None  # no name may keep it: it may have to make room
             stretch = self._map([shard])
             if stretch is None:
                 (copy,) = self._copies(shard, [row])
@@ -87,6 +88,7 @@ class SideBySide:
         """Copy chunks into the rows of `out`."""
         stretch = self._stretch
         if stretch is None or not (stretch.is_whole or stretch.mapped_array[shards].all()):
+            stretch = None  # as above
             wanted = np.unique(shards)
             if len(wanted) > self._most:
                 self._gather_some_at_a_time(wanted, shards, rows, out)
@@ -143,7 +145,6 @@ class SideBySide:
         if len(missing) > self._most - self._n_mapped():
             self.close()
             missing = shards
-        # No name may keep the stretch here: this one, too, may be let go of to make room.
         if missing and not has_room(len(missing)):
             return None
         if self._stretch is None and not has_room(len(shards)):

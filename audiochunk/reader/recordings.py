@@ -1,6 +1,7 @@
 """The recordings of a split: their numbers in columns, and each row made when it is asked for."""
 
 import operator
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, SupportsIndex, overload
@@ -30,6 +31,7 @@ _COLUMNS: dict[str, Any] = {
 # What tells where a row is, and that it is still the same one.
 _ROW = ("line_start", "line_bytes", "first_chunk", "chunks", "frames")
 _BATCH_ROWS = 1024
+_LEAST_ROW_BYTES = 100  # fewer than the names of its fields take
 
 
 class Recordings(Sequence[RecordingRow]):
@@ -71,19 +73,22 @@ class Recordings(Sequence[RecordingRow]):
             DatasetError: the table is not the one that the manifest names.
         """
         path = folder / entry.name
-        parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in _COLUMNS}
-        at = 0
+        at = n = 0
         try:
             with open_plain(path) as file:
+                # Made whole from the beginning: many small arrays would leave memory behind that nobody else can use.
+                most = min(entry.rows, os.fstat(file.fileno()).st_size // _LEAST_ROW_BYTES)
+                columns = {name: np.empty(most, dtype) for name, dtype in _COLUMNS.items()}
                 for rows, lines in read_batches(file, path, entry):
-                    for name, column in _columns_of(rows, lines, at, split).items():
-                        parts[name].append(column)
-                    at += sum(map(len, lines))
+                    found = _columns_of(rows, lines, at, split)
+                    stop = min(n + len(found["line_start"]), most)  # what is beyond will be refused
+                    for name, column in found.items():
+                        columns[name][n:stop] = column[: stop - n]
+                    at, n = at + sum(map(len, lines)), stop
                 data = map_file(file.fileno(), at) if at else memoryview(b"")
         except OSError as error:
             raise DatasetError(path, f"cannot be read: {reason(error)}") from error
-        # One column after the other, so that no more than one is there twice.
-        columns = {name: np.concatenate([*parts.pop(name), np.zeros(0, of)]) for name, of in _COLUMNS.items()}
+        columns = {name: column[:n] for name, column in columns.items()}
         return cls(_Table(path, data), columns)
 
     @classmethod

@@ -73,6 +73,20 @@ def test_a_split_that_may_be_mapped_whole_stays_so(tmp_path: Path, most_mapped: 
     assert np.shares_memory(first, ds[0])
 
 
+def test_what_is_let_go_of_makes_room_at_once(tmp_path: Path, most_mapped: Callable[[int], None]) -> None:
+    make(tmp_path / "small", [2] * 3, chunk_bytes=16)
+    make(tmp_path / "large", [2] * 7, chunk_bytes=16)
+    most_mapped(8)
+    small, large = audiochunk.open(tmp_path / "small"), audiochunk.open(tmp_path / "large")
+    for _ in range(2):
+        large.gather(shuffled(14)[:20])
+        small.gather(shuffled(6))
+        large.gather(np.arange(14))
+        for ds in (large, small, large):
+            assert np.shares_memory(ds[0], ds[0])
+            assert np.shares_memory(ds[5], ds[5])
+
+
 def test_where_chunks_that_are_held_leave_no_room_others_are_copied(
     tmp_path: Path, most_mapped: Callable[[int], None]
 ) -> None:
