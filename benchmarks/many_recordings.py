@@ -135,8 +135,16 @@ class Log:
             began, began_cpu = time.perf_counter(), time.process_time()
             result = work()
             seconds, cpu = time.perf_counter() - began, time.process_time() - began_cpu
-        step = {"what": what, "seconds": seconds, "cpu_seconds": cpu, "memory_mb": memory_mb(), "peak_mb": peak[0]}
-        self.steps.append(step)
+        left = memory_mb()
+        self.steps.append(
+            {
+                "what": what,
+                "seconds": seconds,
+                "cpu_seconds": cpu,
+                "memory_mb": left,
+                "peak_mb": max(left, peak[0]),
+            }
+        )
         return result
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from audiochunk.config import Encoding
 from audiochunk.errors import DatasetError
 from audiochunk.reader.location import chunk_counts, stream_of
 from audiochunk.reader.recordings import Recordings
+from audiochunk.storage.manifest import RecordingsEntry
 from audiochunk.storage.recordings import RecordingRow, path_fields
 
 from .made import recordings
@@ -100,6 +102,15 @@ def test_chunks_are_counted_exactly_at_any_size(
     found = recordings(tmp_path, rows)
     exact = [stream_of(row, encoding).n_chunks if row.error is None else 0 for row in found]
     assert chunk_counts(found, encoding).tolist() == [n if n < 2**63 else -1 for n in exact]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3, 2**63 - 1])
+def test_a_table_of_another_number_of_rows_is_refused(tmp_path: Path, rows: int) -> None:
+    data = b"".join(row(path).encode() for path in (b"a.wav", b"b.wav"))
+    (tmp_path / "recordings.jsonl").write_bytes(data)
+    entry = RecordingsEntry(name="recordings.jsonl", rows=rows, digest=xxhash.xxh3_128_hexdigest(data))
+    with pytest.raises(DatasetError, match="not the recordings that the manifest names"):
+        Recordings.read(tmp_path, entry, split="train")
 
 
 def test_a_table_that_is_replaced_leaves_the_rows_as_they_were(tmp_path: Path) -> None:
