@@ -38,7 +38,7 @@ class Recordings(Sequence[RecordingRow]):
     """Rows of a recordings table, in its order.
 
     A row takes 49 bytes here, and a microsecond or two to be made again from its line; the table stays mapped for that.
-    Slices are views.
+    Slices are views, and arrays are read-only.
 
     Args:
         table: that the lines are in.
@@ -56,6 +56,8 @@ class Recordings(Sequence[RecordingRow]):
 
     def __init__(self, table: "_Table", columns: dict[str, npt.NDArray[Any]]) -> None:
         self._table, self._columns = table, columns
+        for column in columns.values():
+            column.flags.writeable = False  # they are handed out
         self._for_rows = [columns[name] for name in _ROW]
         self.first_chunk: npt.NDArray[np.int64] = columns["first_chunk"]
         self.chunks: npt.NDArray[np.int64] = columns["chunks"]
@@ -88,6 +90,8 @@ class Recordings(Sequence[RecordingRow]):
                 data = map_file(file.fileno(), at) if at else memoryview(b"")
         except OSError as error:
             raise DatasetError(path, f"cannot be read: {reason(error)}") from error
+        except MemoryError as error:
+            raise DatasetError(path, f"{entry.rows:,} rows do not fit into memory") from error
         columns = {name: column[:n] for name, column in columns.items()}
         return cls(_Table(path, data), columns)
 

@@ -113,6 +113,24 @@ def test_a_table_of_another_number_of_rows_is_refused(tmp_path: Path, rows: int)
         Recordings.read(tmp_path, entry, split="train")
 
 
+def test_a_table_that_claims_to_be_larger_than_all_memory_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "recordings.jsonl"
+    table.touch()
+    try:
+        os.truncate(table, 2**43)
+    except OSError:
+        pytest.skip("no file may be so long here")
+    with pytest.raises(DatasetError, match=r"recordings\.jsonl"):
+        Recordings.read(tmp_path, RecordingsEntry(name=table.name, rows=2**62, digest=""), split="train")
+
+
+def test_columns_cannot_be_written_to(tmp_path: Path) -> None:
+    found = recordings(tmp_path, [row(b"a.wav"), row(b"b.wav")])
+    for rows in (found, found[1:], pickle.loads(pickle.dumps(found))):
+        with pytest.raises(ValueError, match="read-only"):
+            rows.first_chunk[0] = 1
+
+
 def test_a_table_that_is_replaced_leaves_the_rows_as_they_were(tmp_path: Path) -> None:
     rows = [row(b"a.wav"), row(b"b.wav")]
     found = recordings(tmp_path, rows)
