@@ -71,7 +71,7 @@ def compare(ds: audiochunk.ChunkDataset, batch: int, epochs: int) -> Table:
     if len(ds) < 16 * batch:
         sys.exit(f"shuffles: {len(ds)} chunks are less than 16 batches of {batch}; take a smaller --batch")
     loud = loudness(ds)
-    firsts = np.array([row.first_chunk for row in ds.recordings if row.chunks])
+    firsts = ds.recordings.first_chunk[ds.recordings.chunks > 0]
     recording = np.searchsorted(firsts, np.arange(len(ds)), side="right") - 1
     sizes = ds.shard_sizes or []
     table = Table(

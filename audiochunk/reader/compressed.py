@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from audiochunk.errors import DatasetError
 from audiochunk.reader.mapping import map_file
-from audiochunk.reader.shard_files import MOST_MAPPED, Chunks, ShardFiles
+from audiochunk.reader.quota import count_in, has_room
+from audiochunk.reader.shard_files import Chunks, ShardFiles
 from audiochunk.storage.seekable import decompress_frame, read_seek_table
 from audiochunk.storage.shard import DATA_OFFSET
 
@@ -24,6 +25,7 @@ class CompressedShards:
         self._files, self._per_frame = files, per_frame
         self._chunk_bytes = files.encoding.chunk_bytes
         self._shards: dict[int, _Frames] = {}
+        self._counted = count_in(self, self.close)
         # Shard, frame, and what was decoded last, for those who read in order.
         self._last: tuple[int, int, bytes] | None = None
 
@@ -70,6 +72,7 @@ class CompressedShards:
     def close(self) -> None:
         """Let go of all shards."""
         self._shards, self._last = {}, None
+        self._counted.clear()
 
     def _decoded(self, shard: int, frame: int) -> bytes:
         last = self._last
@@ -82,10 +85,10 @@ class CompressedShards:
     def _frames(self, shard: int) -> "_Frames":
         frames = self._shards.get(shard)
         if frames is None:
+            has_room(1)  # if only because this lets go of its own
             frames = _Frames(self._files, shard, self._per_frame)
-            if len(self._shards) >= MOST_MAPPED:
-                self._shards = {}
             self._shards[shard] = frames
+            self._counted.append(shard)
         return frames
 
 

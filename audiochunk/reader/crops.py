@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from audiochunk.config import Encoding
 from audiochunk.errors import ConfigError
 from audiochunk.reader.arguments import seed_of, whole
 from audiochunk.reader.endless import EndlessRows
 from audiochunk.reader.keyed import CROPS, below, derive, words
 from audiochunk.reader.location import Location, stream_of
 from audiochunk.reader.rows import Numbers
-from audiochunk.reader.runs import Run
+from audiochunk.reader.runs import Runs
 from audiochunk.reader.shard_files import Chunks
 from audiochunk.signal.chunking import Stream
 
@@ -50,33 +51,26 @@ class Crops(EndlessRows):
         self._seed = seed_of(seed)
         encoding = chunks.encoding
         self._per_code = chunks.width // encoding.codes_per_chunk
-        firsts, groups, counts, fits = [], [], [], 0
-        units: set[int] = set()
-        self.dropped_chunks = 0
-        for run in chunks.runs():
-            stream = stream_of(run.recording, encoding)
-            first, room, group = _whole_groups(run, stream)
-            units.add(group)
-            if room < self._length or self._length % group:
-                self.dropped_chunks += run.chunks
-                continue
-            firsts.append(run.first * encoding.codes_per_chunk + first)
-            groups.append(group)
-            counts.append((room - self._length) // group + 1)
-            fits += room // self._length
-        if not counts:
-            multiples = ", ".join(f"{unit:,}" for unit in sorted(units - {1}))
+        runs = chunks.runs()
+        first, room, group = _whole_groups(runs, encoding)
+        has_crops = (room >= self._length) & (self._length % group == 0)
+        self.dropped_chunks = int(runs.chunks[~has_crops].sum())
+        if not has_crops.any():
+            multiples = ", ".join(f"{unit:,}" for unit in np.unique(group).tolist() if unit > 1)
             raise ConfigError(
                 f"no recording of {chunks.selection} has a crop of {self._length:,} samples: they are shorter, or take"
                 f" multiples of {multiples} (less with a smaller --block)"
                 if multiples
                 else f"no recording of {chunks.selection} is as long as {self._length:,} samples"
             )
+        first, room, group = first[has_crops], room[has_crops], group[has_crops]
         # Of every stream: the first code that a crop may begin with, counted from the view's first chunk; how far apart
         # beginnings are; the number of the first of them, with that of all at the end.
-        self._first_codes, self._groups = np.array(firsts, np.int64), np.array(groups, np.int64)
-        self._starts = np.cumsum([0, *counts], dtype=np.int64)
+        self._first_codes: Numbers = runs.first[has_crops] * encoding.codes_per_chunk + first
+        self._groups: Numbers = group
+        self._starts: Numbers = np.concatenate([[0], np.cumsum((room - self._length) // group + 1)])
         self.positions = int(self._starts[-1])
+        fits = int((room // self._length).sum())
         self._n = fits if n is None else whole(n, 0, "n")
 
     @property
@@ -119,17 +113,22 @@ class Crops(EndlessRows):
             row[:] = whole_chunks[start : start + width]
 
 
-def _whole_groups(run: Run, stream: Stream) -> tuple[int, int, int]:
-    """(first code of a run that begins a group of blocks, codes in whole groups from there on, codes of a group).
+def _whole_groups(runs: Runs, encoding: Encoding) -> tuple[Numbers, Numbers, Numbers]:
+    """(first code of each run that begins a group of blocks, codes in whole groups from there on, codes of a group).
 
     Codes are counted from the run's first.
     """
-    skipped = run.before * stream.codes_per_chunk
-    end = skipped + stream.real_codes(run.before, run.chunks)
-    if stream.channels == 1:
-        return 0, end - skipped, 1
-    group = stream.block * stream.channels
-    # The last group is short, and its blocks are.
-    end = min(end, stream.frames // stream.block * group) // group * group
-    first = -(-skipped // group) * group
-    return first - skipped, max(0, end - first), group
+    first, room, group = np.zeros((3, len(runs)), np.int64)
+    frames, channels = runs.recordings.frames[runs.row], runs.recordings.channels[runs.row]
+    for count in np.unique(channels).tolist():
+        of = np.flatnonzero(channels == count)
+        stream = Stream.of(0, count, encoding)  # all that the others have in common
+        skipped = runs.before[of] * stream.codes_per_chunk
+        end = np.minimum(skipped + runs.chunks[of] * stream.codes_per_chunk, frames[of] * stream.channels)
+        group[of] = size = 1 if stream.channels == 1 else stream.block * stream.channels
+        if size > 1:
+            # The last group is short, and its blocks are.
+            end = np.minimum(end, frames[of] // stream.block * size) // size * size
+        begin = -(-skipped // size) * size
+        first[of], room[of] = begin - skipped, np.maximum(0, end - begin)
+    return first, room, group

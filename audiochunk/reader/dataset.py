@@ -12,15 +12,15 @@ import numpy.typing as npt
 from audiochunk.config import Encoding
 from audiochunk.errors import ConfigError
 from audiochunk.reader.location import Location, stream_of
+from audiochunk.reader.recordings import Recordings
 from audiochunk.reader.rows import Numbers, Rows, sizes_within
-from audiochunk.reader.runs import Run, runs
+from audiochunk.reader.runs import Runs
 from audiochunk.reader.shard_files import Chunks
 from audiochunk.reader.shards import ShardArray
 from audiochunk.reader.split import Split
 from audiochunk.signal.packing import unpack
 from audiochunk.signal.quantize import Codes, Samples
 from audiochunk.storage.manifest import Manifest, SplitTotals
-from audiochunk.storage.recordings import RecordingRow
 
 if TYPE_CHECKING:
     from audiochunk.reader.crops import Crops
@@ -113,8 +113,14 @@ class ChunkDataset(Rows):
         return sizes_within([entry.chunks for entry in self._array.files.entries], self._range)
 
     @property
-    def recordings(self) -> tuple[RecordingRow, ...]:
-        """Rows of the recordings table for this split, in path order, refused recordings included."""
+    def recordings(self) -> Recordings:
+        """Rows of the recordings table for this split, in path order, refused recordings included.
+
+        A sequence; what is often computed with is there as arrays, too: see `Recordings`.
+
+        Raises:
+            DatasetError: the table is damaged.
+        """
         return self._split.recordings
 
     def __iter__(self) -> Iterator[Chunks]:
@@ -126,7 +132,7 @@ class ChunkDataset(Rows):
     def _fill(self, numbers: Numbers, out: Chunks) -> None:
         self._array.gather(numbers, out)
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> Runs:
         """The chunks of each stream, as far as they are in this view.
 
         Raises:
@@ -135,7 +141,7 @@ class ChunkDataset(Rows):
         """
         if self._range.step != 1:
             raise ConfigError(f"the chunks of {self.selection} do not follow each other")
-        return runs(self.recordings, self._range)
+        return Runs(self.recordings, self._range)
 
     def windows(self, length_chunks: int, *, stride_chunks: int | None = None) -> "Windows":
         """Runs of chunks that follow each other in one recording: longer contexts.

@@ -1,11 +1,12 @@
 """Where a chunk came from: from its number to the recording, its channels and its frames."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from audiochunk.config import Encoding
+from audiochunk.reader.recordings import Recordings
 from audiochunk.signal.chunking import Stream
 from audiochunk.storage.recordings import RecordingRow
 
@@ -41,14 +42,13 @@ class Locator:
         encoding: of the chunks.
     """
 
-    def __init__(self, rows: Sequence[RecordingRow], encoding: Encoding) -> None:
+    def __init__(self, rows: Recordings, encoding: Encoding) -> None:
         self._rows, self._encoding = rows, encoding
-        # First chunk of every row; those without chunks come before the next one with some.
-        self._firsts = np.array([row.first_chunk for row in rows], np.int64)
 
     def locate(self, number: int) -> Location:
         """Where the chunk of that number in the split came from."""
-        row = self._rows[int(np.searchsorted(self._firsts, number, side="right")) - 1]
+        # Rows without chunks have the first chunk of the next one with some, and come before it.
+        row = self._rows[int(np.searchsorted(self._rows.first_chunk, number, side="right")) - 1]
         chunk = number - row.first_chunk
         spans = list(stream_of(row, self._encoding).spans(chunk, 1, max_frames=max(1, row.frames)))
         if row.channel is not None:
@@ -71,3 +71,21 @@ class Locator:
 def stream_of(row: RecordingRow, encoding: Encoding) -> Stream:
     """The stream that a row of the recordings table is about."""
     return Stream.of(row.frames, row.channels, encoding)
+
+
+# Of a recording of more, the number of codes may need more than 64 bits.
+_MOST_FRAMES = 2**46
+
+
+def chunk_counts(rows: Recordings, encoding: Encoding) -> npt.NDArray[np.int64]:
+    """(n,) how many chunks the stream of each row is cut into; 0 of refused ones, -1 where 64 bits do not hold it."""
+    codes = np.where(rows.is_used, rows.frames, 0)
+    if encoding.layout == "blocks":
+        codes *= rows.channels
+    found, rest = np.divmod(codes, encoding.codes_per_chunk)
+    if encoding.tail == "pad":
+        found += rest > 0
+    for number in np.flatnonzero(rows.is_used & (rows.frames > _MOST_FRAMES)).tolist():
+        exact = Stream.of(int(rows.frames[number]), int(rows.channels[number]), encoding).n_chunks
+        found[number] = exact if exact < 2**63 else -1
+    return found

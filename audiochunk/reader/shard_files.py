@@ -17,9 +17,6 @@ from audiochunk.storage.shard import ShardSpec
 
 Chunks = npt.NDArray[Any]
 
-# Linux allows a process 65,530 mappings (vm.max_map_count). A chunk that is still held may keep all that were let go.
-MOST_MAPPED = 15_000
-
 
 class ShardFiles:
     """The files of one split's shards, by number.

@@ -4,11 +4,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from audiochunk.errors import ConfigError, DatasetError, printable
-from audiochunk.reader.location import Locator, stream_of
+from audiochunk.reader.location import Locator, chunk_counts, stream_of
+from audiochunk.reader.recordings import Recordings
 from audiochunk.reader.shards import ShardArray
 from audiochunk.storage.manifest import Manifest
-from audiochunk.storage.recordings import RecordingRow, read_rows
 
 _CHECKED_AT_OPEN = 1000  # shards whose sizes are looked at when a dataset is opened
 
@@ -53,29 +55,33 @@ class Split:
         return array
 
     @cached_property
-    def recordings(self) -> tuple[RecordingRow, ...]:
+    def recordings(self) -> Recordings:
         """Rows of the recordings table for this split, in path order.
 
         Raises:
             DatasetError: they are damaged, or say something else than the manifest.
         """
-        rows = read_rows(self.folder, self.manifest.recordings)
-        found = tuple(row for row in rows if row.split == self.name)
+        found = Recordings.read(self.folder, self.manifest.recordings, split=self.name)
         self._check(found)
         return found
 
-    def _check(self, rows: tuple[RecordingRow, ...]) -> None:
+    def _check(self, rows: Recordings) -> None:
         """Compare where rows say their chunks are with what follows from their frames."""
-        chunks = 0
-        for row in rows:
-            expected = stream_of(row, self.manifest.encoding).n_chunks if row.error is None else 0
-            if (row.first_chunk, row.chunks) != (chunks, expected):
-                what = f"{printable(row.path)}: chunks {row.first_chunk} + {row.chunks}, expected {chunks} + {expected}"
-                raise DatasetError(self.folder / self.manifest.recordings.name, what)
-            chunks += row.chunks
+        expected = chunk_counts(rows, self.manifest.encoding)
+        ends = np.cumsum(expected)
+        wrong = np.flatnonzero((rows.chunks != expected) | (rows.first_chunk != ends - expected))
+        path = self.folder / self.manifest.recordings.name
+        if wrong.size:
+            # Before the first that is wrong, all are right.
+            before = int(ends[wrong[0] - 1]) if wrong[0] else 0
+            row = rows[int(wrong[0])]
+            count = stream_of(row, self.manifest.encoding).n_chunks if row.error is None else 0
+            what = f"{printable(row.path)}: chunks {row.first_chunk} + {row.chunks}, expected {before} + {count}"
+            raise DatasetError(path, what)
+        chunks = int(ends[-1]) if len(rows) else 0
         if chunks != len(self.chunks):
             what = f"{chunks} chunks of split {self.name}; the manifest says {len(self.chunks)}"
-            raise DatasetError(self.folder / self.manifest.recordings.name, what)
+            raise DatasetError(path, what)
 
     @cached_property
     def locator(self) -> Locator:

@@ -37,13 +37,13 @@ class Windows(Rows):
         self._length = whole(length_chunks, 1, "length_chunks")
         self._stride = self._length if stride_chunks is None else whole(stride_chunks, 1, "stride_chunks")
         found = chunks.runs()
-        counts = [max(0, (run.chunks - self._length) // self._stride + 1) for run in found]
+        counts = np.maximum(0, (found.chunks - self._length) // self._stride + 1)
         # The first chunk of every stream; and its first window, with the number of all at the end.
-        self._first_chunks = np.array([run.first for run in found], np.int64)
-        self._starts = np.cumsum([0, *counts], dtype=np.int64)
-        covered = min(self._length, self._stride)
-        in_windows = sum(covered * (count - 1) + self._length for count in counts if count)
-        self.dropped_chunks = len(chunks) - in_windows
+        self._first_chunks = found.first
+        self._starts: Numbers = np.concatenate([[0], np.cumsum(counts)])
+        has_some = int(np.count_nonzero(counts))
+        covered = min(self._length, self._stride) * (int(self._starts[-1]) - has_some) + self._length * has_some
+        self.dropped_chunks = len(chunks) - covered
         self._range = range(int(self._starts[-1]))
 
     @property

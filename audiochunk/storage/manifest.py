@@ -40,7 +40,7 @@ class SplitTotals(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     seconds: Count
 
 
-class ShardEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ShardEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """One shard: its file's name and size, its chunks, and the xxh3-128 of the uncompressed file in hex."""
 
     name: str
@@ -103,17 +103,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             DatasetError: they are no manifest of a version that is known here, or not in canonical form.
         """
         try:
-            version = msgspec.json.decode(data, type=_Version).format_version
+            manifest = msgspec.json.decode(data, type=cls)
+        except (RecursionError, UnicodeDecodeError) as error:
+            raise DatasetError(path, "not a manifest: not JSON that one would write") from error
+        except msgspec.DecodeError as error:
+            version = _version_of(data)
             if version > FORMAT_VERSION:
                 raise DatasetError(
                     path,
                     f"format version {version}; this audiochunk reads up to {FORMAT_VERSION}: a newer one is needed",
-                )
-            manifest = msgspec.json.decode(data, type=cls)
-        except msgspec.DecodeError as error:
+                ) from error
             raise DatasetError(path, f"not a manifest: {error}") from error
-        except (RecursionError, UnicodeDecodeError) as error:
-            raise DatasetError(path, "not a manifest: not JSON that one would write") from error
         if manifest.encode() != data:
             raise DatasetError(path, "not in canonical form: it was edited, or has a key twice")
         manifest._check(path)
@@ -136,15 +136,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         require(held.keys() <= self.splits.keys(), "a shard is of a split that is not listed")
         for split, totals in self.splits.items():
             require(SPLIT_NAME.fullmatch(split) is not None, f"{split!r} cannot be the name of a split")
-            chunks = sum(shard.chunks for shard in held.get(split, ()))
+            chunks = sum([shard.chunks for shard in held.get(split, ())])
             require(totals.chunks == chunks, f"split {split}: {totals.chunks} chunks, its shards have {chunks}")
+        is_digest, chunk_bytes = re.compile(r"[0-9a-f]{32}").fullmatch, self.encoding.chunk_bytes
+        # Nothing but comparisons: there may be a hundred thousand shards.
         for shard in self.shards:
-            require(re.fullmatch(r"[0-9a-f]{32}", shard.digest) is not None, f"{shard.name}: no digest")
-            raw = DATA_OFFSET + shard.chunks * self.encoding.chunk_bytes
-            require(
-                shard.bytes == raw if self.compression is None else shard.bytes > 0,
-                f"{shard.name}: {shard.bytes} bytes cannot hold {shard.chunks} chunks",
-            )
+            if is_digest(shard.digest) is None:
+                raise DatasetError(path, f"{shard.name}: no digest")
+            raw = DATA_OFFSET + shard.chunks * chunk_bytes
+            if shard.bytes != raw if self.compression is None else shard.bytes <= 0:
+                raise DatasetError(path, f"{shard.name}: {shard.bytes} bytes cannot hold {shard.chunks} chunks")
         require(
             self.dataset_id == dataset_id(self.encoding, (shard.digest for shard in self.shards)),
             "dataset_id is not that of the shards",
@@ -178,13 +179,19 @@ class _Version(msgspec.Struct):
     format_version: int
 
 
+def _version_of(data: bytes) -> int:
+    """The format version of what may be a manifest that only a newer audiochunk knows; 0 where it says none."""
+    try:
+        return msgspec.json.decode(data, type=_Version).format_version
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return 0
+
+
 def dataset_id(encoding: Encoding, digests: Iterable[str]) -> str:
     """The identity of a dataset's chunks, however its shards are compressed.
 
     It is the xxh3-128, in hex, of the encoding as compact JSON with sorted keys and, each after a newline, the digests
     of all shards in the manifest's order.
     """
-    digest = xxhash.xxh3_128(msgspec.json.encode(encoding, order="sorted"))
-    for shard in digests:
-        digest.update(b"\n" + shard.encode())
-    return digest.hexdigest()
+    compact = msgspec.json.encode(encoding, order="sorted").decode()
+    return xxhash.xxh3_128_hexdigest("\n".join([compact, *digests]).encode())

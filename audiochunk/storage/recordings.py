@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import msgspec
 import xxhash
@@ -13,6 +15,7 @@ from audiochunk.storage.files import open_plain, temporary
 from audiochunk.storage.manifest import Count, RecordingsEntry
 
 MAX_ROW_BYTES = 2**16  # a path of 4096 bytes twice, once in hex, and a few notes
+_BATCH_ROWS = 1024
 
 _Bytes = bytes  # the type, where a field takes its name
 
@@ -125,22 +128,40 @@ def read_rows(folder: Path, entry: RecordingsEntry) -> Iterator[RecordingRow]:
     """
     path = folder / entry.name
     try:
-        yield from _read_rows(path, entry)
+        with open_plain(path) as file:
+            for rows, _ in read_batches(file, path, entry):
+                yield from rows
     except OSError as error:
         raise DatasetError(path, f"cannot be read: {reason(error)}") from error
 
 
-def _read_rows(path: Path, entry: RecordingsEntry) -> Iterator[RecordingRow]:
+def read_batches(
+    file: BinaryIO, path: Path, entry: RecordingsEntry
+) -> Iterator[tuple[list[RecordingRow], list[bytes]]]:
+    """The rows of an open recordings table in path order, about a thousand at a time, each with its line.
+
+    Args:
+        file: the table, from its beginning.
+        path: of the table, for messages.
+        entry: what the manifest says of it.
+
+    Raises:
+        DatasetError: it is not the one that the manifest names, at the latest after its last row.
+        OSError: it could not be read.
+    """
     decoder = msgspec.json.Decoder(RecordingRow)
     digest = xxhash.xxh3_128()
-    rows = 0
-    with open_plain(path) as file:
-        while line := file.readline(MAX_ROW_BYTES):
-            digest.update(line)
-            rows += 1
+    n_rows = 0
+    read_line = partial(file.readline, MAX_ROW_BYTES)
+    while lines := list(islice(iter(read_line, b""), _BATCH_ROWS)):
+        digest.update(b"".join(lines))
+        rows = []
+        for line in lines:
+            n_rows += 1
             try:
-                yield decoder.decode(line)
+                rows.append(decoder.decode(line))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise DatasetError(path, f"line {rows}: {error}") from error
-    if rows != entry.rows or digest.hexdigest() != entry.digest:
+                raise DatasetError(path, f"line {n_rows}: {error}") from error
+        yield rows, lines
+    if n_rows != entry.rows or digest.hexdigest() != entry.digest:
         raise DatasetError(path, "not the recordings that the manifest names: the digest differs")

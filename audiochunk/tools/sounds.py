@@ -151,24 +151,27 @@ def choose(
     Returns:
         Excerpts in the order of the splits, and in it of the streams.
     """
-    excerpts = [
-        Excerpt(ds.split, row, 0, chunks)
-        for ds in datasets
-        for row in ds.recordings
-        if (chunks := min(row.chunks, row.chunks if first is None else first - row.first_chunk)) > 0
+    n_chunks = []
+    for ds in datasets:
+        rows = ds.recordings
+        until = rows.chunks if first is None else np.minimum(rows.chunks, first - rows.first_chunk)
+        n_chunks.append(np.maximum(0, until))
+    starts = np.cumsum([0, *map(len, n_chunks)])
+    chunks = np.concatenate([np.zeros(0, np.int64), *n_chunks])
+    numbers = np.flatnonzero(chunks)
+    chunks = chunks[numbers]
+    if max_chunks is not None and int(chunks.sum()) > max_chunks:
+        order = Permutation(len(numbers), derive(seed, CHOICE))(np.arange(len(numbers)))
+        ends = np.cumsum(chunks[order])
+        last = int(np.searchsorted(ends, max_chunks))
+        chunks[order[last]] -= ends[last] - max_chunks
+        taken = np.sort(order[: last + 1])
+        numbers, chunks = numbers[taken], chunks[taken]
+    which = np.searchsorted(starts, numbers, side="right") - 1
+    return [
+        Excerpt(datasets[ds].split, datasets[ds].recordings[row], 0, n)
+        for ds, row, n in zip(which.tolist(), (numbers - starts[which]).tolist(), chunks.tolist(), strict=True)
     ]
-    if max_chunks is None or sum(excerpt.chunks for excerpt in excerpts) <= max_chunks:
-        return excerpts
-    taken: dict[int, Excerpt] = {}
-    left = max_chunks
-    order = Permutation(len(excerpts), derive(seed, CHOICE))(np.arange(len(excerpts)))
-    for number in order.tolist():
-        excerpt = excerpts[number]
-        taken[number] = Excerpt(excerpt.split, excerpt.row, 0, min(excerpt.chunks, left))
-        left -= taken[number].chunks
-        if not left:
-            break
-    return [taken[number] for number in sorted(taken)]
 
 
 def batches(excerpts: Iterable[Excerpt], most: int) -> Iterator[tuple[Excerpt, ...]]:

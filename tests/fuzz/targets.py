@@ -13,6 +13,7 @@ import xxhash
 
 from audiochunk.config import Compression, Encoding
 from audiochunk.errors import DatasetError, RecordingError
+from audiochunk.reader.recordings import Recordings
 from audiochunk.reader.shards import ShardArray
 from audiochunk.signal.audio import Recording, probe_fd
 from audiochunk.signal.riff import HEAD_BYTES, _parse_any, parse_header
@@ -71,8 +72,11 @@ def recordings(data: bytes) -> bool:
         rows = data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
         entry = RecordingsEntry(name="recordings.jsonl", rows=rows, digest=xxhash.xxh3_128_hexdigest(data))
         try:
-            for row in read_rows(Path(folder), entry):
-                assert isinstance(row.path_bytes, bytes)
+            found = list(read_rows(Path(folder), entry))
+            assert all(isinstance(row.path_bytes, bytes) for row in found)
+            for split in {row.split for row in found}:
+                columns = Recordings.read(Path(folder), entry, split=split)
+                assert columns == [row for row in found if row.split == split]
         except DatasetError:
             return False
     return True

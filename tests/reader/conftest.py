@@ -8,7 +8,7 @@ import pytest
 
 from audiochunk.config import BuildConfig
 from audiochunk.pipeline import run
-from audiochunk.reader import raw
+from audiochunk.reader import quota, raw
 
 from .recorded import OPTIONS, write_recordings
 
@@ -31,11 +31,10 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict
 
 @pytest.fixture
 def most_mapped(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Sets how many shards the reader keeps mapped."""
+    """Sets how many shards a process may have mapped."""
 
     def set_to(count: int) -> None:
-        monkeypatch.setattr("audiochunk.reader.raw.MOST_MAPPED", count)
-        monkeypatch.setattr("audiochunk.reader.compressed.MOST_MAPPED", count)
+        monkeypatch.setattr(quota, "most_mapped", lambda: count)
 
     return set_to
 

@@ -10,7 +10,9 @@ import xxhash
 import zstandard
 
 from audiochunk.config import BuildConfig
+from audiochunk.reader.recordings import Recordings
 from audiochunk.storage.manifest import Manifest, RecordingsEntry, ShardEntry, SplitTotals, dataset_id
+from audiochunk.storage.recordings import RecordingRow, RowsWriter
 from audiochunk.storage.shard import ShardSpec, shard_name
 
 
@@ -58,3 +60,11 @@ def compressed(raw: bytes, frame_bytes: int) -> bytes:
     table = b"".join(struct.pack("<II", len(f), len(p)) for f, p in zip(frames, parts, strict=True))
     table += struct.pack("<IBI", len(frames), 0, 0x8F92EAB1)
     return b"".join(frames) + struct.pack("<II", 0x184D2A5E, len(table)) + table
+
+
+def recordings(folder: Path, rows: Sequence[RecordingRow], split: str = "train") -> Recordings:
+    """Rows of one split, read from a table of these."""
+    writer = RowsWriter(folder / "recordings.jsonl")
+    for row in rows:
+        writer.write(row)
+    return Recordings.read(folder, writer.finish(), split=split)

@@ -10,6 +10,8 @@ from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.reader.location import Locator
 from audiochunk.storage.recordings import RecordingRow
 
+from .made import recordings
+
 
 def row(path: str, first_chunk: int, chunks: int, *, frames: int, error: str | None = None) -> RecordingRow:
     """A mono recording."""
@@ -32,7 +34,7 @@ def row(path: str, first_chunk: int, chunks: int, *, frames: int, error: str | N
 
 
 @pytest.mark.parametrize(("number", "path", "chunk"), [(0, "b", 0), (1, "b", 1), (2, "e", 0), (3, "g", 0), (4, "g", 1)])
-def test_recordings_without_chunks_are_passed_over(number: int, path: str, chunk: int) -> None:
+def test_recordings_without_chunks_are_passed_over(tmp_path: Path, number: int, path: str, chunk: int) -> None:
     rows = [
         row("a", 0, 0, frames=1),
         row("b", 0, 2, frames=9),
@@ -43,7 +45,7 @@ def test_recordings_without_chunks_are_passed_over(number: int, path: str, chunk
         row("g", 3, 2, frames=8),
         row("h", 5, 0, frames=3),
     ]
-    where = Locator(rows, Encoding(chunk_bytes=4)).locate(number)
+    where = Locator(recordings(tmp_path, rows), Encoding(chunk_bytes=4)).locate(number)
     assert (where.path, where.chunk) == (path, chunk)
     assert (where.first_frame, where.last_frame) == (4 * chunk, 4 * chunk + 3)
     assert where.recording in rows

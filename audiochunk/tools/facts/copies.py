@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiochunk.reader.dataset import ChunkDataset
-from audiochunk.storage.recordings import RecordingRow
+from audiochunk.reader.recordings import Recordings
 
 Numbers = npt.NDArray[np.int64]
 
@@ -28,7 +28,7 @@ class Streams:
         offsets: first chunk of every split, and the number of all.
     """
 
-    rows: tuple[RecordingRow, ...]
+    rows: Recordings
     split: Numbers
     first: Numbers
     chunks: Numbers
@@ -38,22 +38,12 @@ class Streams:
     @classmethod
     def of(cls, datasets: Sequence[ChunkDataset]) -> "Streams":
         """Those of the recordings that were used."""
-        rows: list[RecordingRow] = []
-        split: list[int] = []
+        parts = [ds.recordings.used for ds in datasets]
+        rows = Recordings.joined(parts)
         offsets = np.cumsum([0, *(len(ds) for ds in datasets)], dtype=np.int64)
-        for number, ds in enumerate(datasets):
-            used = [row for row in ds.recordings if row.error is None]
-            rows += used
-            split += [number] * len(used)
-        of_split = np.array(split, np.int64)
-        return cls(
-            tuple(rows),
-            of_split,
-            np.array([row.first_chunk for row in rows], np.int64) + offsets[of_split],
-            np.array([row.chunks for row in rows], np.int64),
-            np.cumsum([not row.channel for row in rows], dtype=np.int64) - 1,
-            offsets,
-        )
+        split = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        recording = np.cumsum(rows.channel <= 0) - 1
+        return cls(rows, split, rows.first_chunk + offsets[split], rows.chunks, recording, offsets)
 
     def sums(self, flags: npt.NDArray[np.bool_]) -> Numbers:
         """For each row, how many of its chunks are flagged."""
@@ -150,9 +140,9 @@ def copied_channels(streams: Streams, same: Numbers) -> tuple[Numbers, Numbers]:
     known: set[bytes] = set()
     for number, (first, n) in enumerate(zip(streams.first.tolist(), streams.chunks.tolist(), strict=True)):
         chunks = same[first : first + n]
-        if streams.rows[number].channel == 0:
+        if streams.rows.channel[number] == 0:
             known = set()
-        if streams.rows[number].channels == 1 or not n:
+        if streams.rows.channels[number] == 1 or not n:
             continue
         if chunks[0] < 0 and (chunks == chunks[0]).all():
             constant[number] = 1

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from audiochunk.config import Encoding
 from audiochunk.errors import printable
-from audiochunk.storage.recordings import RecordingRow
+from audiochunk.reader.recordings import Recordings
 from audiochunk.tools.facts.findings import sentences
 from audiochunk.tools.facts.stats import columns_of
 
@@ -58,7 +58,7 @@ class Facts:
     encoding: Encoding
     stats: tuple[str, ...]
     splits: dict[str, int]
-    rows: tuple[RecordingRow, ...]
+    rows: Recordings
     columns: dict[str, npt.NDArray[Any]]
     bins: npt.NDArray[np.int64]
     entropy: float
@@ -84,7 +84,7 @@ class Facts:
         """What the columns come to, as far as sums make sense."""
         n_chunks = sum(self.splits.values())
         found: dict[str, Any] = {
-            "recordings": sum(not row.channel for row in self.rows),
+            "recordings": int((self.rows.channel <= 0).sum()),
             "chunks": n_chunks,
             "samples": int(self.columns["samples"].sum()),
         }

@@ -88,7 +88,7 @@ def _shared_chunks(facts: "Facts", known: Mask) -> Iterator[str]:
 
 
 def _channels(facts: "Facts") -> Iterator[str]:
-    channels = np.array([row.channels for row in facts.rows])
+    channels = facts.rows.channels
     copied, constant = (_per_recording(facts, facts.columns[f"{which}_channels"]) for which in ("copied", "constant"))
     all_same = (channels > 1) & (copied == channels - 1)
     if all_same.any():
@@ -217,7 +217,7 @@ def _silence(facts: "Facts") -> Iterator[str]:
 def _dc(facts: "Facts") -> Iterator[str]:
     dc = np.abs(np.nan_to_num(facts.columns["dc"]))
     # A short recording need not end where its last cycle does, and then has a mean without an offset.
-    seconds = np.array([row.frames / row.sample_rate for row in facts.rows])
+    seconds = facts.rows.frames / facts.rows.sample_rate
     shifted = (dc >= _DC) & (seconds >= 1)
     if shifted.any():
         worst = int(np.argmax(np.where(shifted, dc, 0)))
@@ -240,7 +240,7 @@ _SAY: tuple[tuple[str, Callable[["Facts"], Iterator[str]]], ...] = (
 
 def _per_recording(facts: "Facts", column: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     """For each row the sum over all rows of its recording."""
-    recording = np.cumsum([not row.channel for row in facts.rows]) - 1
+    recording = np.cumsum(facts.rows.channel <= 0) - 1
     sums = np.zeros(len(facts.rows), np.int64)
     np.add.at(sums, recording, column)
     summed: npt.NDArray[np.int64] = sums[recording]

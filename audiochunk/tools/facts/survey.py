@@ -64,7 +64,11 @@ def collect(
     needs_hashes = hashes_needed(asked, encoding.layout)
     hashes = np.zeros(int(streams.offsets[-1]) if needs_hashes else 0, np.uint64)
     constants = np.zeros(len(hashes), np.int32)
-    for found in _measured(list(_tasks(datasets, streams, asked)), workers):
+    bounds = list(_bounds(streams, encoding.chunk_bytes))
+    tasks = (
+        Task(datasets[streams.split[start]], start, tuple(streams.rows[start:stop]), asked) for start, stop in bounds
+    )
+    for found in _measured(tasks, len(bounds), workers):
         stop = found.first + len(found.columns["samples"])
         for name, column in columns.items():
             column[found.first : stop] = found.columns[name]
@@ -93,21 +97,21 @@ def collect(
     )
 
 
-def _measured(tasks: list[Task], workers: int) -> Iterator[Measured]:
+def _measured(tasks: Iterable[Task], n_tasks: int, workers: int) -> Iterator[Measured]:
     with Workers(workers) as pool:
-        yield from pool.run(measure, tasks, at_most=len(tasks))
+        yield from pool.run(measure, tasks, at_most=n_tasks)
 
 
-def _tasks(datasets: list[ChunkDataset], streams: Streams, stats: tuple[str, ...]) -> Iterator[Task]:
-    """Rows of one split that follow each other, enough of them to be worth the handing out."""
-    size = datasets[0].encoding.chunk_bytes
+def _bounds(streams: Streams, chunk_bytes: int) -> Iterator[tuple[int, int]]:
+    """Bounds of rows of one split that follow each other, enough of them to be worth the handing out."""
     start = n_bytes = 0
-    for number in range(len(streams.rows)):
-        n_bytes += int(streams.chunks[number]) * size
+    n_rows, split = len(streams.rows), streams.split
+    for number, chunks in enumerate(streams.chunks.tolist()):
+        n_bytes += chunks * chunk_bytes
         stop = number + 1
-        is_last = stop == len(streams.rows) or streams.split[stop] != streams.split[start]
+        is_last = stop == n_rows or split[stop] != split[start]
         if is_last or n_bytes >= _TASK_BYTES or stop - start >= _TASK_ROWS:
-            yield Task(datasets[streams.split[start]], start, streams.rows[start:stop], stats)
+            yield start, stop
             start, n_bytes = stop, 0
 
 
