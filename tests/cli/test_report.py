@@ -69,11 +69,22 @@ def test_codecs_are_measured_when_asked_for(dataset: Path, tmp_path: Path) -> No
     done = run("report", dataset, "-o", out, *options)
     assert (done.returncode, done.stderr) == (0, "")
     text = out.read_text()
+    assert "5 chunks of <bdi>val</bdi>, of recordings in random order (at most 5 chunks, seed 0)" in text
     assert "10.2 kB of the 92.2 kB of chunks" in text
     assert "bz2" in text
     first = out.read_bytes()
     run("report", dataset, "-o", out, *options, "--overwrite")
     assert out.read_bytes() == first  # no seconds that codecs took
+
+
+def test_scores_that_look_wrong_are_told_and_are_on_the_page(dataset: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "toy.npy", np.full(9, 2.5))
+    options = ("--evaluate", "--codec", "bz2", "--split", "val", "--model-scores", tmp_path / "toy.npy")
+    done = run("report", dataset, "-o", tmp_path / "x.html", *options)
+    assert done.returncode == 0
+    warning = "model:toy needs 2.5 bits for a chunk of 2,048 bytes: are these bits of whole chunks?"
+    assert done.stderr == f"warning: {warning}\n"
+    assert warning in (tmp_path / "x.html").read_text()
 
 
 def test_what_is_there_is_not_overwritten(dataset: Path, tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
 """What the page tells, before it is drawn or written."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +12,6 @@ from audiochunk.storage.recordings import RecordingRow
 from audiochunk.tools.facts import Facts
 from audiochunk.tools.summary import Kind, Summary
 from audiochunk.tools.text import rate
-
-if TYPE_CHECKING:
-    from audiochunk.tools.evaluate import Row
 
 _LISTED = 10  # groups of a breakdown; the others are one
 
@@ -148,43 +144,3 @@ def loudness(facts: Facts) -> tuple[Floats, Floats]:
     rms, peak = facts.columns["rms"], facts.columns["peak"]
     sounds = np.nan_to_num(rms) > 0
     return rms[sounds], peak[sounds]
-
-
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """What a codec makes of the chunks.
-
-    Attributes:
-        name: of it.
-        cells: by convention, the row as `audiochunk evaluate --json` has it.
-        missing: why there are no figures, or None.
-    """
-
-    name: str
-    cells: dict[str, dict[str, Any]]
-    missing: str | None
-
-    def percent(self, convention: str) -> float | None:
-        """Compressed size in % of raw."""
-        found: float | None = self.cells.get(convention, {}).get("percent_of_raw")
-        return found
-
-
-def codecs(rows: "Sequence[Row]") -> list[Codec]:
-    """Rows of an evaluation, by codec."""
-    by_name: dict[str, list[Row]] = {}
-    for row in rows:
-        by_name.setdefault(row.codec, []).append(row)
-    return [
-        Codec(
-            name=printable(name),
-            cells={row.convention: row.plain() for row in some},
-            missing=next((row.missing for row in some if row.missing is not None), None),
-        )
-        for name, some in by_name.items()
-    ]
-
-
-def conventions(rows: "Sequence[Row]") -> list[str]:
-    """Those that occur, in the order of the rows."""
-    return list(dict.fromkeys(row.convention for row in rows))

@@ -126,18 +126,27 @@ def svg(draw: Callable[[Palette], "Figure"], *, name: str, label: str) -> str:
         )
     text = out.getvalue().decode()
     text = text[text.index("<svg") :]
-    # A style element would be in force in the whole page, and names of groups would occur in it many times over.
+    # A style element would be in force in the whole page.
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
-    text = re.sub(r'(<(?:g|image)\b[^>]*?) id="[^"]*"', r"\1", text)
-    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
-    text = text.replace("image-rendering:crisp-edges;image-rendering:pixelated", "")
-    text = re.sub(r' (?:d|x|y)="[^"]*"', lambda places: re.sub(r"-?\d+\.\d+", _shorter, places[0]), text)
+    # What is between tags is text, whatever it looks like.
+    text = re.sub(r"<[^>]*>", _tidied, text)
     text = re.sub(r"\s*\n\s*", "\n", text)
-    for field, stand_in in zip(fields(Palette), astuple(_STAND_INS), strict=True):
-        text = text.replace(stand_in, f"var(--{field.name})")
     width, height = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)[0]
     head = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(label)}">'
     return head + text[text.index(">") + 1 :].strip()
+
+
+def _tidied(found: re.Match[str]) -> str:
+    """A tag in the page's colours and type, without what no screen shows."""
+    tag = found[0]
+    # Names of groups would occur in the page many times over.
+    tag = re.sub(r'^(<(?:g|image)\b[^>]*?) id="[^"]*"', r"\1", tag)
+    tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
+    tag = tag.replace("image-rendering:crisp-edges;image-rendering:pixelated", "")
+    tag = re.sub(r' (?:d|x|y)="[^"]*"', lambda places: re.sub(r"-?\d+\.\d+", _shorter, places[0]), tag)
+    for field, stand_in in zip(fields(Palette), astuple(_STAND_INS), strict=True):
+        tag = tag.replace(stand_in, f"var(--{field.name})")
+    return tag
 
 
 def _shorter(number: re.Match[str]) -> str:

@@ -1,12 +1,11 @@
-"""Figures of the whole dataset: durations, codes, levels, codecs."""
+"""Figures of the whole dataset: durations, codes, levels."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from audiochunk.tools.report.drawing import WIDTH, Palette, canvas, panel, plain
+from audiochunk.tools.report.drawing import Palette, canvas, panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,54 +127,6 @@ def levels(palette: Palette, rms: Floats, peak: Floats) -> "Figure":
         ticks = np.arange(0, edges[0] - 1, -20)
         axes.set_xticks(ticks, labels=[f"{tick:.0f}".replace("-", "−") if number else "" for tick in ticks])
     axes.set_xlabel("dB below full scale", color=palette.muted, labelpad=2)
-    return figure
-
-
-def codecs(palette: Palette, names: Sequence[str], series: Sequence[tuple[str, Sequence[float | None]]]) -> "Figure":
-    """A dot for each codec and convention, by its percentage of raw.
-
-    Args:
-        palette: to draw in.
-        names: of the codecs; one at least.
-        series: (convention, percentages in the order of `names`), four at most; None where there is none.
-    """
-    key = 16.0 * len(series)
-    figure = canvas(14 + key + 17 * len(names) + _FOOT)
-    axes = panel(figure, palette, (96, 12 + key, 16, _FOOT))
-    found = [value for _, values in series for value in values if value is not None]
-    axes.set_xlim(0, 1.03 * max(100.0, *found) if found else 100.0)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.hlines(range(len(names)), 0, axes.get_xlim()[1], color=palette.rule, linewidth=0.6)
-    axes.axvline(100, color=palette.muted, linewidth=0.6, linestyle=(0, (2, 2)))
-    looks: list[dict[str, Any]] = [
-        {"marker": "o", "facecolor": palette.accent, "edgecolor": palette.accent},
-        {"marker": "D", "facecolor": "none", "edgecolor": palette.second},
-        {"marker": "s", "facecolor": palette.ink, "edgecolor": palette.ink},
-        {"marker": "|", "color": palette.ink},
-    ]
-    for (convention, values), look in zip(series, looks, strict=False):
-        places = [at for at, value in enumerate(values) if value is not None]
-        if places:
-            axes.scatter(
-                [values[at] or 0.0 for at in places], places, s=26, linewidth=1.3, zorder=3, label=convention, **look
-            )
-    axes.set_yticks(range(len(names)), labels=[plain(name) for name in names])
-    axes.tick_params(axis="y", length=0, labelcolor=palette.ink)
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel("compressed size, % of raw", color=palette.muted, labelpad=2)
-    height = float(figure.get_size_inches()[1] * figure.dpi)
-    if found:
-        legend = figure.legend(
-            loc="upper left",
-            bbox_to_anchor=(2 / WIDTH, 1 - 2 / height),
-            frameon=False,
-            borderpad=0,
-            borderaxespad=0,
-            labelspacing=0.25,
-            handletextpad=0.4,
-        )
-        for text in legend.get_texts():
-            text.set_color(palette.muted)
     return figure
 
 

@@ -22,7 +22,7 @@ from audiochunk.tools.summary import Summary, describe_encoding, summarize
 from audiochunk.tools.text import count, duration, percent, rate, size
 
 if TYPE_CHECKING:
-    from audiochunk.tools.evaluate import Row
+    from audiochunk.tools.report.comparison import Comparison
 
 _SOUND_BYTES = 6_000_000  # of all players together: 8 MB as base64
 _LISTED = 40  # copies, and reasons for which recordings were skipped
@@ -42,7 +42,7 @@ def page(
     folder: Path,
     *,
     facts: Facts,
-    evaluated: "Sequence[Row]" = (),
+    comparison: "Comparison | None" = None,
     title: str | None = None,
     gallery: int = 12,
     seed: int = 0,
@@ -52,7 +52,7 @@ def page(
     Args:
         folder: of the dataset.
         facts: what a survey of all its splits found.
-        evaluated: what codecs make of it; a table and a figure if there are any.
+        comparison: what codecs make of it; tables and a chart if there is one.
         title: of the page; by default the folder's name.
         gallery: recordings that can be looked at and listened to, with two players each; Chromium has at most 75.
         seed: of their choice.
@@ -84,14 +84,12 @@ def page(
         "right": round(100 * (1 - pictures.RIGHT / WIDTH), 3),
         "heard": _heard,
         "seed": seed,
-        "codecs": contents.codecs(evaluated),
-        "conventions": contents.conventions(evaluated),
-        "evaluated_bytes": evaluated[0].raw_bytes if evaluated else 0,
+        "comparison": comparison,
         "skipped": contents.reasons(summary.refused),
         "notes": contents.reasons(summary.notes),
         "listed": _LISTED,
         "named": _NAMED,
-        **_figures(rows, facts, evaluated, summary),
+        **_figures(rows, facts, summary),
     }
     return _fill_in(values).encode()
 
@@ -135,13 +133,11 @@ def _heard(clip: Clip) -> str:
     return "".join(f"; {word}" for word in words)
 
 
-def _figures(
-    rows: Sequence[RecordingRow], facts: Facts, evaluated: "Sequence[Row]", summary: Summary
-) -> dict[str, Any]:
+def _figures(rows: Sequence[RecordingRow], facts: Facts, summary: Summary) -> dict[str, Any]:
     """The figures by name; None where there is nothing to draw."""
     lengths = contents.Lengths.of(rows)
     rms, peak = contents.loudness(facts)
-    found: dict[str, Any] = dict.fromkeys(("durations", "codes", "levels", "codec_dots"))
+    found: dict[str, Any] = dict.fromkeys(("durations", "codes", "levels"))
     found |= {"lengths": lengths, "n_levels": len(rms), "median_rms": None}
     if len(lengths.seconds):
         median = float(np.median(lengths.seconds))
@@ -168,14 +164,6 @@ def _figures(
             name="levels",
             label=f"RMS and peak of {count(len(rms), 'stream')} in dB below full scale; half have an RMS under"
             f" {found['median_rms']} dB",
-        )
-    by_codec = [codec for codec in contents.codecs(evaluated) if codec.missing is None]
-    if by_codec:
-        series = [(name, [codec.percent(name) for codec in by_codec]) for name in contents.conventions(evaluated)]
-        found["codec_dots"] = svg(
-            lambda palette: figures.codecs(palette, [codec.name for codec in by_codec], series),
-            name="codecs",
-            label="Compressed size in % of raw by codec; the table has the numbers",
         )
     return found
 

@@ -12,13 +12,13 @@ from audiochunk.tools.report.clip import Clip, choose, clips
 from audiochunk.tools.report.drawing import PRINT, WIDTH, canvas, panel, plain, png, require_report_extra, style
 from audiochunk.tools.report.figures import draw_codes
 from audiochunk.tools.report.pictures import LEFT, RIGHT, draw_spectrogram, draw_waveform
-from audiochunk.tools.text import rate
+from audiochunk.tools.text import count, rate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ACROSS = 3
-_TOP, _CELL = 190.0, 190.0  # points
+_TOP, _CELL = 214.0, 190.0  # points
 _NAME = 46  # characters of a path that fit above its picture
 _CLIP_BYTES = 2**26  # of all clips: they are only looked at
 
@@ -36,23 +36,51 @@ def picture(folder: Path, *, gallery: int = 12, seed: int = 0) -> bytes:
         MachineError: matplotlib or Jinja is not installed.
     """
     require_report_extra()
+    with style():
+        return png(draw(folder, gallery=gallery, seed=seed))
+
+
+def draw(folder: Path, *, gallery: int, seed: int) -> "Figure":
+    """The picture, before it is a file; to be drawn in `style`."""
     manifest = Manifest.read(folder)
     datasets = {name: ChunkDataset(folder, name) for name in sorted(manifest.splits)}
     rows = [row for row in read_rows(folder, manifest.recordings) if row.error is None]
     found = clips(datasets, choose(rows, gallery, seed=seed), max_bytes=_CLIP_BYTES)
-    with style():
-        figure = canvas(_TOP + _CELL * -(-len(found) // _ACROSS), width=_ACROSS * WIDTH)
-        height = float(figure.get_size_inches()[1] * figure.dpi)
-        axes = panel(figure, PRINT, (LEFT, 26, RIGHT, height - 150))
-        codes = histogram(datasets.values(), bins=256)
-        if codes.bins.any():
-            draw_codes(axes, codes.bins, manifest.encoding.bits, PRINT)
-        else:
-            axes.set_axis_off()
-            axes.set_title("no codes: the dataset is empty")
-        for number, clip in enumerate(found):
-            _draw(figure, clip, left=WIDTH * (number % _ACROSS), top=_TOP + _CELL * (number // _ACROSS))
-        return png(figure)
+    figure = canvas(_TOP + _CELL * -(-len(found) // _ACROSS), width=_ACROSS * WIDTH)
+    height = float(figure.get_size_inches()[1] * figure.dpi)
+    axes = panel(figure, PRINT, (LEFT, 26, RIGHT, height - 150))
+    codes = histogram(datasets.values(), bins=256)
+    if codes.bins.any():
+        draw_codes(axes, codes.bins, manifest.encoding.bits, PRINT)
+    else:
+        axes.set_axis_off()
+        axes.set_title("no codes: the dataset is empty")
+    if found:
+        _legend(figure, manifest.encoding.chunk_bytes, recordings=len(found))
+    for number, clip in enumerate(found):
+        _draw(figure, clip, left=WIDTH * (number % _ACROSS), top=_TOP + _CELL * (number // _ACROSS))
+    return figure
+
+
+def _legend(figure: "Figure", chunk_bytes: int, *, recordings: int) -> None:
+    from matplotlib.patches import Patch
+
+    width, height = figure.get_size_inches() * figure.dpi
+    box = Patch(facecolor=(PRINT.accent, 0.3), edgecolor=PRINT.accent, linewidth=0.8)
+    figure.legend(
+        [box],
+        [
+            f"one chunk of {chunk_bytes:,} bytes, in each of {count(recordings, 'recording')} drawn at random;"
+            " ±: peak, full scale being 1"
+        ],
+        loc="upper left",
+        bbox_to_anchor=(LEFT / width, 1 - (_TOP - 18) / height),
+        frameon=False,
+        borderpad=0,
+        borderaxespad=0,
+        handlelength=1.4,
+        labelcolor=PRINT.ink,
+    )
 
 
 def _draw(figure: "Figure", clip: Clip, *, left: float, top: float) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from audiochunk.tools.evaluate import Row
 from audiochunk.tools.facts import collect
+from audiochunk.tools.report.comparison import Comparison
 from audiochunk.tools.report.page import page as make_page
 
 if TYPE_CHECKING:
@@ -32,11 +33,19 @@ FLAGS = [
     "--autoplay-policy=no-user-gesture-required",
 ]
 PHONE, LAPTOP = (390, 844), (1280, 800)
-EVALUATED = [
-    Row(name, convention, 10_000, 10_000, 100 * (len(name) + 20))
-    for name in ("gzip-9", "flac-8", "a model with a long name")
-    for convention in ("chunked", "chunked-header-once", "whole")
-]
+EVALUATED = Comparison(
+    tuple(
+        Row(name, convention, 10_000, 10_000, 100 * (len(name) + 20), missing, version)
+        for name, missing, version in (
+            ("gzip-9", None, "zlib 1"),
+            ("flac-8", None, "libsndfile 1"),
+            ("model:with_a_name_of_which_no_end_can_be_seen_and_no_place_to_break_it" * 2, None, None),
+        )
+        for convention in ("chunked", "chunked-header-once", "whole", "bound")
+    ),
+    splits=("train", "val"),
+    n_chunks=5,
+)
 CONTRAST = """() => {
   const channel = (value) => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
   const light = (text) => {
@@ -79,7 +88,7 @@ PLAY_ALL = """async () => {
 @pytest.fixture(scope="session")
 def file(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("page") / "report.html"
-    file.write_bytes(make_page(dataset, facts=collect(dataset), evaluated=EVALUATED))
+    file.write_bytes(make_page(dataset, facts=collect(dataset), comparison=EVALUATED))
     return file
 
 
@@ -169,6 +178,40 @@ def test_figures_players_and_tables_have_names(browser: "Browser", file: Path) -
         for name in ("Durations of 9 recordings", "How often codes", "RMS and peak", "Compressed size"):
             assert page.get_by_role("img", name=name).count() == 1, name
         assert page.get_by_role("table").count() >= 6
+
+
+@pytest.mark.parametrize("size", [PHONE, LAPTOP, (320, 640)], ids=str)
+def test_bars_are_as_long_as_their_figures_and_within_the_chart(
+    browser: "Browser", file: Path, size: tuple[int, int]
+) -> None:
+    with Opened(browser, file, size) as opened:
+        found = opened.page.evaluate(
+            """() => [...document.querySelectorAll(".size")].map((size) => {
+              const range = document.createRange();
+              range.selectNodeContents(size);
+              return [parseFloat(size.textContent.replace(",", "")),
+                size.querySelector(".mark").getBoundingClientRect().width,
+                range.getBoundingClientRect().right - size.getBoundingClientRect().right];
+            })"""
+        )
+        widths = {width / percent for percent, width, _ in found}
+        assert len(found) == 9
+        assert max(widths) == pytest.approx(min(widths), rel=0.01)
+        assert all(beyond <= 0 for _, _, beyond in found)
+        chart, section = (
+            opened.page.locator(where).bounding_box() for where in (".chart", "section[aria-labelledby=codecs]")
+        )
+        assert chart is not None
+        assert section is not None
+        assert chart["width"] == section["width"]
+
+
+def test_a_table_that_is_too_wide_scrolls_within_itself(browser: "Browser", file: Path) -> None:
+    with Opened(browser, file, (200, 640)) as opened:
+        regions = opened.page.get_by_role("region", name="Table of sizes")
+        assert regions.count() == 4
+        assert regions.first.evaluate("element => element.scrollWidth > element.clientWidth")
+        assert regions.first.evaluate("element => getComputedStyle(element).overflowX") == "auto"
 
 
 def test_a_chunk_is_played_and_stopped_from_the_keyboard(browser: "Browser", file: Path) -> None:

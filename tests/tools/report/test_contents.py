@@ -6,7 +6,6 @@ import numpy as np
 from audiochunk.config import Encoding
 from audiochunk.storage.manifest import Manifest
 from audiochunk.storage.recordings import RecordingRow, read_rows
-from audiochunk.tools.evaluate import Row
 from audiochunk.tools.facts import collect
 from audiochunk.tools.report import contents
 from audiochunk.tools.summary import summarize
@@ -92,17 +91,3 @@ def test_streams_of_nothing_but_silence_have_no_loudness(dataset: Path) -> None:
     used = [row for row in read_rows(dataset, Manifest.read(dataset).recordings) if row.error is None and row.chunks]
     assert len(rms) == len(peak) == len(used) - 1
     assert (rms <= peak).all()
-
-
-def test_rows_of_an_evaluation_are_gathered_by_codec() -> None:
-    rows = [
-        Row("gzip-9", "chunked", 1000, 1000, 500),
-        Row("gzip-9", "whole", 1000, 1000, 400),
-        Row("brotli", "chunked", 1000, 1000, None, missing="pip install brotli"),
-        Row("entropy-0", "bound", 1000, 1000, 600),
-    ]
-    found = contents.codecs(rows)
-    assert [codec.name for codec in found] == ["gzip-9", "brotli", "entropy-0"]
-    assert [found[0].percent(name) for name in ("chunked", "whole", "bound")] == [50, 40, None]
-    assert [codec.missing for codec in found] == [None, "pip install brotli", None]
-    assert contents.conventions(rows) == ["chunked", "whole", "bound"]

@@ -1,3 +1,4 @@
+import html
 import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -50,6 +51,26 @@ def test_places_are_rounded_and_texts_are_not() -> None:
     found = svg(draw, name="a", label="")
     assert "12.3456 $x$" in found
     assert not re.search(r' d="[^"]*\.\d\d', found)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        'x d="1.234567" #010203',
+        'font-family: serif; y="0.55555"',
+        "image-rendering:crisp-edges;image-rendering:pixelated",
+    ],
+)
+def test_a_text_that_looks_like_a_tag_s_inside_stays_as_it_is(name: str) -> None:
+    def named(palette: Palette) -> "Figure":
+        figure = draw(palette)
+        figure.axes[0].set_title(name)
+        return figure
+
+    found = svg(named, name="a", label=name)
+    assert f">{name}</text>" in found
+    assert f'aria-label="{html.escape(name)}"' in found
+    assert "#01020" not in found.replace(name, "").replace(html.escape(name), "")
 
 
 def test_settings_of_the_user_change_nothing_and_come_back() -> None:

@@ -45,15 +45,3 @@ def test_levels_of_any_range_are_drawn(rms: list[float]) -> None:
     values = np.array(rms)
     figure = figures.levels(PRINT, values, np.minimum(1, values * 2))
     assert [axes.patches[0].get_data().values.sum() for axes in figure.axes] == [len(rms)] * 2
-
-
-def test_codecs_without_a_figure_leave_a_gap() -> None:
-    series = [("chunked", [50.0, None]), ("whole", [None, None]), ("bound", [None, 130.0])]
-    figure = figures.codecs(PRINT, ["gzip-9", "a $model$ 模"], series)
-    axes = figure.axes[0]
-    assert [collection.get_label() for collection in axes.collections[1:]] == ["chunked", "bound"]
-    assert axes.get_xlim()[1] > 130
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["gzip-9", "a $model$ \\u6a21"]
-    assert "$model$" in svg(
-        lambda palette: figures.codecs(palette, ["a $model$"], [("chunked", [50.0])]), name="c", label=""
-    )

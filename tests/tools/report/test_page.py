@@ -6,20 +6,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from markupsafe import escape
 
 import audiochunk
+from audiochunk.errors import printable
 from audiochunk.storage.manifest import Manifest
 from audiochunk.tools.evaluate import Row
 from audiochunk.tools.facts import collect
+from audiochunk.tools.report.comparison import Comparison
 from audiochunk.tools.report.page import page
 
-EVALUATED = [
-    Row("gzip-9", "chunked", 10_000, 10_000, 5000),
-    Row("gzip-9", "whole", 10_000, 10_000, 4000),
-    Row("wavpack", "chunked", 10_000, 10_000, None, missing="apt install <wavpack>"),
-    Row("my $model$", "bound", 10_000, 10_000, 3000),
-]
-VOID = {"meta", "link", "br", "img", "input", "hr"}
+MODEL = 'model:x d="1.234567" #010203 $y$ <b>'
+EVALUATED = Comparison(
+    (
+        Row("gzip-9", "chunked", 10_000, 20_000, 5000, version="zlib <1>"),
+        Row("gzip-9", "whole", 10_000, 20_000, 4000, version="zlib <1>"),
+        Row("wavpack", "chunked", 10_000, 20_000, None, missing="apt install <wavpack>"),
+        Row("lpc-rice", "chunked", 10_000, 20_000, 3500, version="audiochunk 1"),
+        Row("entropy-1", "bound", 10_000, 20_000, None, missing="too few codes to tell: 9, 8 of them different"),
+        Row(MODEL, "chunked", 10_000, 20_000, 3000),
+        Row(MODEL, "chunked-header-once", 10_000, 20_000, 3000),
+    ),
+    splits=("train", "val"),
+    n_chunks=5,
+    first=7,
+    max_chunks=6,
+    seed=3,
+    warnings=("are these <bits>?",),
+)
+VOID = {"meta", "link", "br", "img", "input", "hr", "wbr"}
 
 
 class Outline(HTMLParser):
@@ -48,7 +63,7 @@ class Outline(HTMLParser):
 
 @pytest.fixture(scope="session")
 def text(dataset: Path) -> str:
-    return page(dataset, facts=collect(dataset), evaluated=EVALUATED).decode()
+    return page(dataset, facts=collect(dataset), comparison=EVALUATED).decode()
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +72,7 @@ def outline(text: str) -> Outline:
 
 
 def test_the_same_dataset_makes_the_same_bytes(dataset: Path, text: str) -> None:
-    assert page(dataset, facts=collect(dataset, workers=2), evaluated=EVALUATED).decode() == text
+    assert page(dataset, facts=collect(dataset, workers=2), comparison=EVALUATED).decode() == text
 
 
 def test_another_seed_chooses_others(dataset: Path) -> None:
@@ -101,7 +116,7 @@ def test_names_that_are_markup_stay_names(text: str, outline: Outline) -> None:
     assert len(outline.all("script")) == 1
     assert "&lt;img src=x onerror=&#34;alert(1)&#34;&gt;&amp;\\u202egnp$x$.wav" in text
     assert "\u202e" not in text
-    assert "my $model$" in text
+    assert text.count(f"<bdi>{escape(MODEL)}</bdi>") == 3  # the chart, and a table for each convention
     assert "apt install &lt;wavpack&gt;" in text
 
 
@@ -113,8 +128,10 @@ def test_there_is_one_heading_of_the_page_and_no_level_is_left_out(outline: Outl
 
 
 def test_every_figure_and_every_player_has_a_name_of_its_own(outline: Outline) -> None:
-    assert len(outline.all("figure")) == len(outline.all("figcaption")) == len(outline.all("svg"))
+    assert len(outline.all("figure")) == len(outline.all("figcaption")) == len(outline.all("svg")) + 1
     assert all(svg["role"] == "img" for svg in outline.all("svg"))
+    (chart,) = [attributes for attributes in outline.all("div") if attributes.get("role") == "img"]
+    assert str(chart["aria-label"]).startswith("Compressed size in % of raw: model:x")
     for tag in ("svg", "audio", "button"):
         names = [attributes["aria-label"] for attributes in outline.all(tag)]
         assert all(names)
@@ -139,6 +156,19 @@ def test_every_figure_and_every_player_has_a_name_of_its_own(outline: Outline) -
         "bits of entropy a sample",
         "Silent chunks",
         ">40.00<",
+        ">2.500×<",
+        ">3.200<",
+        ">1.600<",
+        "5 chunks of <bdi>train</bdi>, <bdi>val</bdi>, of recordings in random order (at most 6 chunks, seed 3), out of"
+        " the first 7 chunks, which have scores: 10 kB of the ",
+        "20,000 samples of 8 bits",
+        "are these &lt;bits&gt;?",
+        "<bdi>entropy-1</bdi> (too few codes to tell: 9, 8 of them different)",
+        "lpc-rice is an estimate",
+        "Made with zlib &lt;1&gt; (gzip-9); audiochunk 1 (lpc-rice).",
+        "<code>audiochunk evaluate</code> has the MB/s",
+        "bars: share of the duration",
+        "one chunk is marked in blue",
         "1 of them too short for a chunk",
     ],
 )
@@ -157,9 +187,15 @@ def test_a_leak_of_chunks_without_a_whole_copy_leads_nowhere(tmp_path: Path) -> 
     assert "#copies" not in made
 
 
-def test_the_findings_come_before_all_else(dataset: Path, text: str) -> None:
+def test_every_finding_is_on_the_page_in_a_line_of_its_own(dataset: Path, text: str) -> None:
     findings = collect(dataset).findings()
-    assert findings
+    assert len(findings) > 3
+    lines = re.findall("<li>(.*)</li>", text[text.index('id="findings"') : text.index('id="dataset"')])
+    assert lines == [escape(printable(sentence)) for sentence in findings]
+    assert any("&lt;" in line for line in lines)
+
+
+def test_the_findings_come_before_all_else(text: str) -> None:
     assert text.index('id="findings"') < text.index('id="dataset"')
 
 
@@ -172,6 +208,16 @@ def test_a_page_without_codecs_or_leaks_has_no_section_of_them(tmp_path: Path) -
         assert absent not in made
     assert "<h1><bdi>A &lt;title&gt;\\x07</bdi></h1>" in made
     assert made.count("<article") == 1
+
+
+def test_codecs_that_are_all_missing_leave_their_reasons_and_no_chart(dataset: Path) -> None:
+    rows = (Row("brotli", "chunked", 10, 10, None, missing="pip install brotli"),)
+    comparison = Comparison(rows, splits=("val",), n_chunks=1)
+    made = page(dataset, facts=collect(dataset), comparison=comparison, gallery=0).decode()
+    assert Outline(made).open == []
+    assert 'class="chart"' not in made
+    assert "No size of <bdi>brotli</bdi> (pip install brotli)." in made
+    assert "What codecs make of 1 chunk of <bdi>val</bdi>: 10 B of the " in made
 
 
 def test_an_empty_dataset_has_a_page(empty_dataset: Path) -> None:

@@ -2,13 +2,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 
 from audiochunk.config import Encoding
 from audiochunk.storage.recordings import RecordingRow
 from audiochunk.tools.report import pictures
 from audiochunk.tools.report.clip import Clip, Playback
-from audiochunk.tools.report.drawing import svg
-from audiochunk.tools.report.picture import picture
+from audiochunk.tools.report.drawing import PRINT, style, svg
+from audiochunk.tools.report.picture import draw, picture
 
 
 @pytest.mark.parametrize(("n", "columns"), [(1, 600), (7, 3), (600, 600), (9999, 600)])
@@ -96,3 +97,17 @@ def test_clips_of_any_rate_place_and_length_are_drawn(sample_rate: int, start: i
     assert found.count("<image ") == 1
     assert "nan" not in found
     assert ">seconds<" in found
+
+
+def test_the_blue_box_of_a_picture_is_explained(dataset: Path) -> None:
+    with style():
+        (legend,) = draw(dataset, gallery=3, seed=0).legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "one chunk of 2,048 bytes, in each of 3 recordings drawn at random; ±: peak, full scale being 1"
+    ]
+    assert to_rgba(legend.get_patches()[0].get_edgecolor()) == to_rgba(PRINT.accent)
+
+
+def test_a_picture_without_recordings_explains_nothing(dataset: Path) -> None:
+    with style():
+        assert draw(dataset, gallery=0, seed=0).legends == []
