@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,12 @@ def _block(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
     if value.isdecimal():
         return int(value)
     raise click.BadParameter("a number of samples, or auto")
+
+
+def _executor(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if value == "local" or re.fullmatch(r"dask://[^/\s]+:\d{1,5}", value):
+        return value
+    raise click.BadParameter("local, or dask://HOST:PORT")
 
 
 @click.command()
@@ -96,6 +103,14 @@ def _block(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
     "--workers", metavar="N", type=click.IntRange(min=1), help="Processes. [default: the CPUs this process may use]"
 )
 @click.option(
+    "--executor",
+    metavar="local|dask://HOST:PORT",
+    default="local",
+    show_default=True,
+    callback=_executor,
+    help="Who builds the shards: processes here, or the workers of a Dask scheduler (docs/cluster.md).",
+)
+@click.option(
     "--on-error",
     type=click.Choice(["fail", "skip"]),
     default="fail",
@@ -119,6 +134,7 @@ def build(
     bits: str,
     split_file: Path | None,
     workers: int | None,
+    executor: str,
     fsync: bool,
     overwrite: bool,
     dry_run: bool,
@@ -130,7 +146,7 @@ def build(
 
     Recordings are WAV files and whatever else libsndfile reads without loss (FLAC, AIFF, W64, CAF, AU), found by
     extension. A build that was interrupted goes on when the same command is given again. The bytes of the dataset do
-    not depend on the number of workers.
+    not depend on who builds it, or how many.
     """
     options = {key: value for key, value in options.items() if value is not None}
     config = BuildConfig.make(bits=int(bits), **options)
@@ -156,6 +172,7 @@ def build(
                 config,
                 split_file=split_file,
                 workers=workers,
+                executor=executor,
                 fsync=fsync,
                 overwrite=overwrite,
                 watcher=progress,

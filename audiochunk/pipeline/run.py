@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from audiochunk.config import BuildConfig
@@ -20,14 +19,14 @@ from audiochunk.errors import (
     printable,
     reason,
 )
-from audiochunk.pipeline import build_folder, output
-from audiochunk.pipeline.executors import Workers, refuse_to_run_in_a_worker, usable_cpus
+from audiochunk.pipeline import build_folder, elsewhere, output
+from audiochunk.pipeline.executors import DASK, Workers, executor_of, refuse_to_run_in_a_worker, usable_cpus
 from audiochunk.pipeline.failures import Failures
 from audiochunk.pipeline.parts import TaskPart
 from audiochunk.pipeline.plan import Plan, ShardPlan
 from audiochunk.pipeline.prepare import make_plan
 from audiochunk.pipeline.seal import clipped_by_stream, seal
-from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, build_shard
+from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask
 from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.manifest import RECORDINGS, Manifest
@@ -75,7 +74,7 @@ def build(
     *,
     split_file: str | os.PathLike[str] | None = None,
     workers: int | None = None,
-    executor: Executor | None = None,
+    executor: Executor | str | None = None,
     fsync: bool = True,
     overwrite: bool = False,
     watcher: Watcher | None = None,
@@ -88,7 +87,8 @@ def build(
         config: what decides its bytes.
         split_file: table of path or folder, tab, split.
         workers: processes to use; None means as many as this process may use CPUs.
-        executor: what runs the tasks instead; `workers` is then how many it has.
+        executor: what runs the tasks instead, or its name, "local" or "dask://host:port"; `workers` is then how many it
+            has, which a cluster knows itself.
         fsync: whether the dataset must survive a loss of power once this returns.
         overwrite: whether a dataset in `out` may be replaced.
         watcher: told of progress and warnings.
@@ -106,12 +106,14 @@ def build(
     n = usable_cpus() if workers is None else workers
     if n < 1:
         raise ConfigError(f"workers must be at least 1, not {n}")
+    if workers is not None and isinstance(executor, str) and executor.startswith(DASK):
+        raise ConfigError(f"workers and executor {executor}: a cluster has the workers that it has; leave workers out")
     folder = Path(out).absolute()
     with _machine_errors(folder):
         found = output.look(folder, overwrite=overwrite)
     if found.manifest is not None and not overwrite and split_file is None:
         output.check_options(found.manifest, folder, config)
-    with Workers(n, executor) as at_work:
+    with executor_of(executor) as given, Workers(n, given) as at_work:
         planned = make_plan(source, config, split_file=split_file, watcher=watcher, workers=at_work)
         if found.manifest is not None and not overwrite:
             built = _up_to_date(found.manifest, folder, planned)
@@ -151,7 +153,8 @@ def _build(
             failures.recall()
         run = _Run(root, os.fsencode(work), planned, failures)
         with Table(planned, work / RECORDINGS, failures.reasons, watcher) as table:
-            run.shards(workers, watcher, fsync=fsync, meanwhile=table.write_some)
+            with elsewhere.site(workers, root, work, planned) as site:
+                run.shards(workers, watcher, site=site, fsync=fsync, meanwhile=table.write_some)
             run.refuse_nothing()
             manifest = seal(planned, run.records, failures.reasons, folder=folder, table=table, fsync=fsync)
     clipped = clipped_by_stream(planned, run.records, failures.reasons)
@@ -191,15 +194,25 @@ class _Run:
         self.records: dict[tuple[str, int], ShardRecord] = {}
         self.reused = self.rebuilt = 0
 
-    def shards(self, workers: Workers, watcher: Watcher, *, fsync: bool, meanwhile: Callable[[], bool]) -> None:
+    def shards(
+        self,
+        workers: Workers,
+        watcher: Watcher,
+        *,
+        site: elsewhere.Site | None,
+        fsync: bool,
+        meanwhile: Callable[[], bool],
+    ) -> None:
         """Build shards, and build those again that hold part of a recording which failed elsewhere."""
         waiting = list(self._plan.shards)
         while waiting:
             tasks = (self._task(shard) for shard in waiting)
             failed: set[bytes] = set()
-            running = workers.run(
-                partial(build_shard, fsync=fsync),
+            running = elsewhere.build_shards(
+                workers,
                 tasks,
+                site=site,
+                fsync=fsync,
                 at_most=len(waiting),
                 name=_describe_and_advise,
                 meanwhile=meanwhile,
