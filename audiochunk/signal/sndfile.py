@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import soundfile
 
 _DISCARD_FRAMES = 2**14
-# Why a file cannot be opened, libsndfile keeps in one place for all threads.
+# Why a file could not be opened, libsndfile keeps in one place for all threads (sf_errno).
 _opening = threading.Lock()
 # In libsndfile's log: the sizes of what holds the audio in W64, AIFF, CAF and AU.
 _LOGGED_SIZES = re.compile(r"^ *(?:riff|SSND|data|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
