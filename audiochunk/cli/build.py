@@ -31,9 +31,9 @@ def _block(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
 
 
 def _executor(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    if value == "local" or re.fullmatch(r"dask://[^/\s]+:\d{1,5}", value):
-        return value
-    raise click.BadParameter("local, or dask://HOST:PORT")
+    if value != "local" and not re.fullmatch(r"dask://[^/\s]+:\d{1,5}", value):
+        raise click.BadParameter("local, or dask://HOST:PORT")
+    return value
 
 
 @click.command()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from audiochunk.errors import AudiochunkError, ConfigError, MachineError
 from audiochunk.pipeline.executors import Cluster, TaskLostError
+from audiochunk.pipeline.interrupts import held_back
 from audiochunk.pipeline.versions import differences, versions
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ def connected(address: str) -> Iterator["DaskExecutor"]:
         raise ConfigError("a Dask cluster needs the package distributed: pip install 'audiochunk[dask]'") from error
     with _quiet():
         try:
+            _check_scheduler(address)
             client = Client(f"tcp://{address}", timeout=_CONNECT_S, set_as_default=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError) as error:
             raise MachineError(
                 f"no Dask scheduler answers at {address} within {_CONNECT_S} seconds;"
                 " start one with `dask scheduler`, or leave out --executor"
@@ -65,6 +67,44 @@ def connected(address: str) -> Iterator["DaskExecutor"]:
             # What the scheduler is not told in that time, it finds when the connection ends.
             with suppress(TimeoutError, OSError, AssertionError):
                 client.close(timeout=_CONNECT_S)
+
+
+def _check_scheduler(address: str) -> None:
+    """Look whether a scheduler answers. A client that is interrupted while it waits for one, or is answered by another
+    kind of server, hangs.
+
+    Raises:
+        MachineError: it is another part of Dask.
+        OSError: nothing that is known answers.
+    """
+    from distributed import rpc
+
+    async def identify() -> str:
+        async with rpc(f"tcp://{address}") as server:
+            return str((await server.identity())["type"])
+
+    async def kind_unless(came: list[int]) -> str | None:
+        asking = asyncio.ensure_future(identify())
+        for _ in range(10 * _CONNECT_S):
+            await asyncio.wait([asking], timeout=0.1)
+            if asking.done():
+                return asking.result()
+            if came:
+                break
+        asking.cancel()
+        await asyncio.wait([asking], timeout=1)
+        return None
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        with held_back() as came:
+            kind = asyncio.run(kind_unless(came))
+        if kind is None:
+            raise TimeoutError from None
+        if kind != "Scheduler":
+            raise MachineError(f"at {address} there is no Dask scheduler, but a {kind.lower()}") from None
+    # Else this is a notebook, whose loop is not waited for.
 
 
 class DaskExecutor(Cluster):

@@ -3,8 +3,10 @@
 import importlib.util
 import os
 import pickle
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import wave
@@ -396,6 +398,29 @@ def test_no_scheduler_is_an_error_soon(wavs: Path, tmp_path: Path) -> None:
     assert said.startswith("audiochunk: no Dask scheduler answers at 127.0.0.1:1 within 1 seconds; start one with")
     assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_server_that_is_no_scheduler_is_an_error_soon(wavs: Path, tmp_path: Path, lonely: cluster.Cluster) -> None:
+    lonely.worker()
+    worker = re.findall(rb"Start worker at: +tcp://(\S+)", (tmp_path / "log-2").read_bytes())[0].decode()
+    code, _, said = build(wavs, tmp_path / "out", "--executor", f"dask://{worker}", seconds=2)
+    assert (code, said) == (6, f"audiochunk: at {worker} there is no Dask scheduler, but a worker\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        code, _, said = build(wavs, tmp_path / "out", "--executor", f"dask://{address}", seconds=2)
+    assert code == 6
+    assert said.startswith(f"audiochunk: no Dask scheduler answers at {address} within 2 seconds")
+    assert said.count("\n") == 1
+
+
+def test_an_interrupt_while_it_connects_ends_it_at_once(wavs: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        building = start(wavs, tmp_path / "out", "--executor", f"dask://{address}", seconds=40)
+        with silent.accept()[0]:
+            building.send_signal(signal.SIGINT)
+            printed, said = building.communicate(timeout=20)
+    assert (building.returncode, printed, said) == (130, "", "audiochunk: interrupted\n")
 
 
 @pytest.mark.parametrize("given", ["dask", "dask://", "dask://host", "tcp://host:8786", "LOCAL"])
