@@ -85,7 +85,7 @@ def build(
     config: "BuildConfig | None" = None,
     split_file: str | os.PathLike[str] | None = None,
     workers: int | None = None,
-    executor: "Executor | None" = None,
+    executor: "Executor | str | None" = None,
     fsync: bool = True,
     overwrite: bool = False,
     **options: Any,
@@ -101,7 +101,8 @@ def build(
         config: all options at once, in the place of `options`.
         split_file: table of path or folder, tab, split.
         workers: processes to use; None means as many as this process may use CPUs. The bytes do not depend on it.
-        executor: what runs the tasks instead; `workers` is then how many it has.
+        executor: what runs the tasks instead; `workers` is then how many it has. Or "dask://host:port", a scheduler,
+            which knows that itself.
         fsync: whether the dataset must survive a loss of power once this returns.
         overwrite: whether another dataset in `out` may be replaced.
         options: all others of the command line: bits, block, chunk_bytes, layout, quantizer, byte_order, tail, split,

@@ -152,16 +152,26 @@ def test_the_walk_over_imports_sees_all_forms(tmp_path: Path, monkeypatch: pytes
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    heavy = ["numpy", "soundfile", "zstandard", "torch", "jax", "dask", "matplotlib", "jinja2", "fsspec"]
+    heavy = ["numpy", "soundfile", "zstandard", "torch", "jax", "dask", "distributed", "matplotlib", "jinja2", "fsspec"]
     loaded = run_python(f"import audiochunk, sys; print(*[name for name in {heavy} if name in sys.modules])")
     assert loaded.split() == []
 
 
 @pytest.mark.parametrize("name", ["build", "open", "ChunkDataset", "BuildConfig", "AudiochunkError"])
 def test_a_public_name_loads_when_it_is_asked_for(name: str) -> None:
-    heavy = ["torch", "jax", "dask", "matplotlib"]
+    heavy = ["torch", "jax", "dask", "distributed", "matplotlib"]
     loaded = run_python(
         f"import audiochunk, sys; audiochunk.{name}; assert {name!r} in dir(audiochunk);"
         f"print(*[name for name in {heavy} if name in sys.modules])"
     )
     assert loaded.split() == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["build", "--help"]], ids=" ".join)
+def test_no_help_loads_dask(arguments: list[str]) -> None:
+    loaded = run_python(
+        "import sys; from audiochunk.cli import cli\n"
+        f"cli({arguments}, standalone_mode=False)\n"
+        "print([name for name in ('dask', 'distributed') if name in sys.modules])"
+    )
+    assert loaded.splitlines()[-1] == "[]"

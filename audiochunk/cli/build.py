@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,26 @@ from audiochunk.config import BuildConfig
 from audiochunk.errors import ConfigError
 
 
+def _executor(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if value != "local" and not re.fullmatch(r"dask://[^/\s]+:\d{1,5}", value):
+        raise click.BadParameter("local, or dask://HOST:PORT")
+    return value
+
+
 @click.command()
 @click.argument("source", metavar="INPUT", required=False)
 @click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Folder of the dataset.")
 @dataset_options
 @click.option(
     "--workers", metavar="N", type=click.IntRange(min=1), help="Processes. [default: the CPUs this process may use]"
+)
+@click.option(
+    "--executor",
+    metavar="local|dask://HOST:PORT",
+    default="local",
+    show_default=True,
+    callback=_executor,
+    help="Who builds the shards: processes here, or the workers of a Dask scheduler (docs/cluster.md).",
 )
 @click.option(
     "--fsync/--no-fsync", default=True, show_default=True, help="Whether the dataset survives a loss of power."
@@ -43,6 +58,7 @@ def build(
     bits: str,
     split_file: Path | None,
     workers: int | None,
+    executor: str,
     fsync: bool,
     task: str | None,
     overwrite: bool,
@@ -55,7 +71,7 @@ def build(
 
     Recordings are WAV files and whatever else libsndfile reads without loss (FLAC, AIFF, W64, CAF, AU), found by
     extension. A build that was interrupted goes on when the same command is given again. The bytes of the dataset do
-    not depend on the number of workers.
+    not depend on who builds it, or how many.
     """
     if task is not None:
         _refuse_options_of_a_plan(ctx)
@@ -87,6 +103,7 @@ def build(
                 config,
                 split_file=split_file,
                 workers=workers,
+                executor=executor,
                 fsync=fsync,
                 overwrite=overwrite,
                 watcher=progress,

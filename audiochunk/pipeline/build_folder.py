@@ -94,7 +94,7 @@ def remove(work: Path) -> None:
     for name in sorted(os.listdir(work)):
         known = name in (FAILURES, PLAN, RECORDINGS) or name.endswith(TEMPORARY_SUFFIX)
         if known or is_shard_name(name.removesuffix(".json").removesuffix(".failed")):
-            (work / name).unlink()
+            (work / name).unlink(missing_ok=True)  # a worker that is late removes what it makes itself
     # The marker last: until then this is a build folder that the next build will know.
     (work / _LOCK).unlink(missing_ok=True)
     if os.listdir(work) == [_MARKER]:

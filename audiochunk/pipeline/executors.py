@@ -3,8 +3,8 @@
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from contextlib import nullcontext
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # What comes up where a worker dies; and the server, when the next one is to be forked.
 _BROKEN = (BrokenExecutor, EOFError, ConnectionError)
 _LOOK_S = 0.1  # between two looks whether an interrupt has come
+_END_S = 10  # in which a broken executor ends what it has
+DASK = "dask://"
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -25,6 +27,10 @@ Result = TypeVar("Result")
 def usable_cpus() -> int:
     """CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class TaskLostError(BrokenExecutor):
+    """A task came to nothing, which is not its own doing. `args`: (what happened,)."""
 
 
 class SerialExecutor(Executor):
@@ -38,6 +44,53 @@ class SerialExecutor(Executor):
         except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the result is asked for
             future.set_exception(error)
         return future
+
+
+class Cluster(Executor):
+    """An executor whose workers are on other machines, and come and go."""
+
+    @property
+    def n_threads(self) -> int:
+        """Tasks that the workers run at once, at least 1.
+
+        Raises:
+            MachineError: there is nobody left who would run one.
+        """
+        raise NotImplementedError
+
+    def ask(self, fn: Callable[..., Result], /, *args: Any) -> dict[str, Result]:
+        """What a function gives on every worker that is there now, by the worker's name.
+
+        Raises:
+            MachineError: a worker could not be asked.
+        """
+        raise NotImplementedError
+
+    def find_fault(self) -> None:
+        """Say what broke a task, where that can be told.
+
+        Raises:
+            MachineError: that.
+        """
+
+
+@contextmanager
+def executor_of(spec: Executor | str | None) -> Iterator[Executor | None]:
+    """An executor by its name: None for "local" (or None), a cluster for "dask://host:port"; else as it is.
+
+    Raises:
+        ConfigError: there is none of that name.
+        MachineError: the cluster cannot be used.
+    """
+    if isinstance(spec, Executor) or spec in (None, "local"):
+        yield spec if isinstance(spec, Executor) else None
+    elif isinstance(spec, str) and spec.startswith(DASK):
+        from audiochunk.pipeline.dask import connected  # which imports distributed
+
+        with connected(spec.removeprefix(DASK)) as executor:
+            yield executor
+    else:
+        raise ConfigError(f"executor {spec!r}: it is local, {DASK}host:port, or a concurrent.futures.Executor")
 
 
 def refuse_to_run_in_a_worker() -> None:
@@ -67,11 +120,16 @@ class Workers:
 
     Args:
         n: processes on this machine; with one, tasks run in this process.
-        executor: what runs the tasks instead; then `n` is how many it has, and nothing is tried again.
+        executor: what runs the tasks instead; then `n` is how many it has, unless it is a cluster, which knows. Nothing
+            is tried again.
+
+    Attributes:
+        executor: the same, or None.
     """
 
     def __init__(self, n: int, executor: Executor | None = None) -> None:
         self.n = n
+        self.executor = executor
         is_alone = n <= 1 or _may_have_no_children()
         self._executor = SerialExecutor() if executor is None and is_alone else executor
         self._pool: ProcessPoolExecutor | None = None
@@ -87,6 +145,10 @@ class Workers:
             stop_pool(pool)
         elif pool is not None:
             pool.shutdown(cancel_futures=True)
+
+    @property
+    def _in_flight(self) -> int:
+        return 2 * (self.executor.n_threads if isinstance(self.executor, Cluster) else self.n)
 
     @property
     def are_processes(self) -> bool:
@@ -121,21 +183,25 @@ class Workers:
         n = self.n if at_most is None else min(self.n, at_most)
         executor = SerialExecutor() if self._executor is None and self._pool is None and n <= 1 else self._executor
         if executor is not None:
-            suspects: list[Task] = yield from _run(executor, fn, left, in_flight=2 * self.n, meanwhile=meanwhile)
+            suspects = yield from _run(executor, fn, left, in_flight=lambda: self._in_flight, meanwhile=meanwhile)
             if suspects:
-                raise MachineError(f"the executor broke while it was at {name(suspects[0])}")
+                if isinstance(executor, Cluster):
+                    executor.find_fault()
+                task, error = suspects[0]
+                what = str(error) if isinstance(error, TaskLostError) else "the executor broke"
+                raise MachineError(f"{what} while it was at {name(task)}") from error
             return
         from audiochunk.pipeline.pool import start_pool  # a small build has no need of it
 
         try:
             while True:
                 self._pool = self._pool or start_pool(n)
-                suspects = yield from _run(self._pool, fn, left, in_flight=2 * self.n, meanwhile=meanwhile)
+                suspects = yield from _run(self._pool, fn, left, in_flight=lambda: self._in_flight, meanwhile=meanwhile)
                 if not suspects:
                     return
                 self._pool.shutdown(cancel_futures=True)
                 self._pool = None
-                for task in suspects:
+                for task, _ in suspects:
                     yield _alone(fn, task, name)
         except BaseException as error:
             self.__exit__(type(error))
@@ -170,41 +236,52 @@ def _run(
     fn: Callable[[Task], Result],
     tasks: Iterator[Task],
     *,
-    in_flight: int,
+    in_flight: Callable[[], int],
     meanwhile: Callable[[], bool] | None,
-) -> Generator[Result, None, list[Task]]:
+) -> Generator[Result, None, list[tuple[Task, BaseException]]]:
     """Yield results until there are no more tasks, or the executor broke; return the tasks that it broke with."""
     running: dict[Future[Result], Task] = {}
-    suspects: list[Task] = []
+    suspects: list[tuple[Task, BaseException]] = []
     # An interrupt within an executor may leave a process that it does not know of, or a lock that nobody releases.
     # Tasks that run here are interrupted where they are.
     while not suspects:
         done: set[Future[Result]] = set()
         with nullcontext(list[int]()) if isinstance(executor, SerialExecutor) else held_back() as came:
             # One by one, because finding the next may take a while.
-            while len(running) < in_flight and not came and (next_one := list(islice(tasks, 1))):
+            while len(running) < in_flight() and not came and (next_one := list(islice(tasks, 1))):
                 (task,) = next_one
                 try:
                     running[executor.submit(fn, task)] = task
-                except _BROKEN:
-                    suspects.append(task)
+                except _BROKEN as error:
+                    suspects.append((task, error))
                     break
             while running and not done and not came:
                 done, _ = wait(running, timeout=0 if meanwhile else _LOOK_S, return_when=FIRST_COMPLETED)
                 if not done and meanwhile and not meanwhile():
                     meanwhile = None
+                if not done and not meanwhile:
+                    in_flight()  # raises where there is nobody left who would
         if not running and not came:
             break
         for future in done:
             task = running.pop(future)
-            if isinstance(future.exception(), _BROKEN):
-                suspects.append(task)
+            if (broken := _broke(future)) is not None:
+                suspects.append((task, broken))
             else:
                 yield future.result()
     # A broken executor ends everything that it has; what was done before that is as good as ever.
+    wait(running, timeout=_END_S)
     for future, task in running.items():
-        if isinstance(future.exception(), _BROKEN):
-            suspects.append(task)
+        if (broken := _broke(future)) is not None:
+            suspects.append((task, broken))
         else:
             yield future.result()
     return suspects
+
+
+def _broke(future: Future[Any]) -> BaseException | None:
+    """What broke under a task, whatever the task itself came to."""
+    if future.cancelled() or not future.done():
+        return CancelledError()
+    error = future.exception()
+    return error if isinstance(error, _BROKEN) else None

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from audiochunk.config import BuildConfig
-from audiochunk.errors import InputError, OutputExistsError, RecordingsError
+from audiochunk.errors import InputError, MachineError, OutputExistsError, RecordingsError
 from audiochunk.pipeline import build_folder, output
 from audiochunk.pipeline.array_task import ArrayTask
 from audiochunk.pipeline.executors import Workers, usable_cpus
@@ -20,8 +20,8 @@ from audiochunk.pipeline.making import describe_and_advise, shard_task
 from audiochunk.pipeline.plan import Plan, ShardPlan
 from audiochunk.pipeline.prepare import make_plan
 from audiochunk.pipeline.run import Built, machine_errors, make_and_seal
-from audiochunk.pipeline.saved_plan import PLAN, SavedPlan
-from audiochunk.pipeline.shards import ShardRecord, ShardResult, build_shard, record_path
+from audiochunk.pipeline.saved_plan import PLAN, SavedPlan, digest_of_plan
+from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, keep_shard, make_shard, record_path
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.files import fsync_path, write_whole
 from audiochunk.storage.manifest import BUILD_FOLDER
@@ -112,6 +112,7 @@ def run_task(
     folder = Path(out).absolute()
     work = folder / BUILD_FOLDER
     with machine_errors(folder):
+        digest = digest_of_plan(work)
         saved = SavedPlan.read(work)
         planned = saved.plan()
         by_key = {(shard.split, shard.index): shard for shard in planned.shards}
@@ -121,7 +122,7 @@ def run_task(
         chunks = reused = 0
         failed: dict[bytes, str] = {}
         with Workers(usable_cpus() if workers is None else workers) as pool:
-            build = partial(build_shard, fsync=fsync)
+            build = partial(_build_planned, plan=digest)
             for result in pool.run(build, tasks, at_most=len(mine), name=describe_and_advise):
                 _note(result, by_key[result.split, result.index], planned, work)
                 failed.update(result.failed)
@@ -130,10 +131,30 @@ def run_task(
         names = tuple(shard_name(shard.split, shard.index, planned.config.compression) for shard in mine)
         if fsync:
             for name in names:
-                fsync_path(work / name)
+                # A seal that was interrupted may have moved it into place.
+                fsync_path(work / name if (work / name).exists() else folder / name)
                 fsync_path(record_path(work, name))
             fsync_path(work)
     return TaskDone(names, chunks, reused, dict(sorted(failed.items())))
+
+
+def _build_planned(task: ShardTask, *, plan: bytes) -> ShardResult:
+    """Make a shard, unless the plan is another one by then: so a task that is late does not meddle.
+
+    Raises:
+        MachineError: the plan is another one, or is being sealed.
+        OSError: the shard could not be written.
+    """
+    result, scratch = make_shard(task)
+    if scratch is None:
+        return result
+    try:
+        if digest_of_plan(scratch.parent) != plan:
+            raise MachineError(f"shard {task.name}: another plan was made meanwhile, or a seal has begun; not kept")
+        keep_shard(scratch, task.name, result.record, fsync=True)
+    finally:
+        scratch.unlink(missing_ok=True)
+    return result
 
 
 def _note(result: ShardResult, shard: ShardPlan, planned: Plan, work: Path) -> None:
@@ -205,6 +226,7 @@ def seal_tasks(
                 failures.recall()
                 failures.add(_failed_in_tasks(planned, work))
             _require_all(saved, planned, records, failures, folder)
+            saved.write(work)
             build_folder.clear(folder)
             if overwrite:
                 output.clear(folder, fsync=fsync)

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Container
 from contextlib import closing
-from functools import partial
 
 from audiochunk.errors import InputError, RecordingsError, printable
+from audiochunk.pipeline import elsewhere
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.failures import Failures
 from audiochunk.pipeline.parts import TaskPart
 from audiochunk.pipeline.plan import Plan, ShardPlan
-from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, build_shard
+from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask
 from audiochunk.pipeline.watcher import Watcher
 
 GO_ON = "; the same command goes on from the finished shards"
@@ -35,12 +35,21 @@ class Making:
         self.records: dict[tuple[str, int], ShardRecord] = {}
         self.reused = self.rebuilt = 0
 
-    def shards(self, workers: Workers, watcher: Watcher, *, fsync: bool, meanwhile: Callable[[], bool]) -> None:
+    def shards(
+        self,
+        workers: Workers,
+        watcher: Watcher,
+        *,
+        site: elsewhere.Site | None,
+        fsync: bool,
+        meanwhile: Callable[[], bool],
+    ) -> None:
         """Build shards, and build those again that hold part of a recording which failed elsewhere.
 
         Args:
             workers: who build them.
             watcher: told of each.
+            site: what workers on other machines must see; None for those of this one.
             fsync: whether they are to be on their way to the disk.
             meanwhile: a piece of work for this process while it waits, and whether there is more of it.
 
@@ -53,9 +62,11 @@ class Making:
         while waiting:
             tasks = (self.task(shard) for shard in waiting)
             failed: set[bytes] = set()
-            running = workers.run(
-                partial(build_shard, fsync=fsync),
+            running = elsewhere.build_shards(
+                workers,
                 tasks,
+                site=site,
+                fsync=fsync,
                 at_most=len(waiting),
                 name=describe_and_advise,
                 meanwhile=meanwhile,

@@ -17,8 +17,8 @@ from audiochunk.errors import (
     printable,
     reason,
 )
-from audiochunk.pipeline import build_folder, output
-from audiochunk.pipeline.executors import Workers, refuse_to_run_in_a_worker, usable_cpus
+from audiochunk.pipeline import build_folder, elsewhere, output
+from audiochunk.pipeline.executors import DASK, Workers, executor_of, refuse_to_run_in_a_worker, usable_cpus
 from audiochunk.pipeline.failures import Failures
 from audiochunk.pipeline.making import GO_ON, Making
 from audiochunk.pipeline.plan import Plan
@@ -70,7 +70,7 @@ def build(
     *,
     split_file: str | os.PathLike[str] | None = None,
     workers: int | None = None,
-    executor: Executor | None = None,
+    executor: Executor | str | None = None,
     fsync: bool = True,
     overwrite: bool = False,
     watcher: Watcher | None = None,
@@ -83,7 +83,8 @@ def build(
         config: what decides its bytes.
         split_file: table of path or folder, tab, split.
         workers: processes to use; None means as many as this process may use CPUs.
-        executor: what runs the tasks instead; `workers` is then how many it has.
+        executor: what runs the tasks instead, or its name, "local" or "dask://host:port"; `workers` is then how many it
+            has, which a cluster knows itself.
         fsync: whether the dataset must survive a loss of power once this returns.
         overwrite: whether a dataset in `out` may be replaced.
         watcher: told of progress and warnings.
@@ -101,12 +102,14 @@ def build(
     n = usable_cpus() if workers is None else workers
     if n < 1:
         raise ConfigError(f"workers must be at least 1, not {n}")
+    if workers is not None and isinstance(executor, str) and executor.startswith(DASK):
+        raise ConfigError(f"workers and executor {executor}: a cluster has the workers that it has; leave workers out")
     folder = Path(out).absolute()
     with machine_errors(folder):
         found = output.look(folder, overwrite=overwrite)
     if found.manifest is not None and not overwrite and split_file is None:
         output.check_options(found.manifest, folder, config)
-    with Workers(n, executor) as at_work:
+    with executor_of(executor) as given, Workers(n, given) as at_work:
         planned = make_plan(source, config, split_file=split_file, watcher=watcher, workers=at_work)
         if found.manifest is not None and not overwrite:
             built = _up_to_date(found.manifest, folder, planned)
@@ -154,7 +157,8 @@ def make_and_seal(
     work = folder / BUILD_FOLDER
     making = Making(root, os.fsencode(work), planned, failures)
     with Table(planned, work / RECORDINGS, failures.reasons, watcher) as table:
-        making.shards(workers, watcher, fsync=fsync, meanwhile=table.write_some)
+        with elsewhere.site(workers, root, work, planned) as site:
+            making.shards(workers, watcher, site=site, fsync=fsync, meanwhile=table.write_some)
         making.refuse_nothing()
         manifest = seal(planned, making.records, failures.reasons, folder=folder, table=table, fsync=fsync)
     clipped = clipped_by_stream(planned, making.records, failures.reasons)

@@ -1,5 +1,6 @@
 """A plan that is kept in the build folder, so that other processes and machines can build its shards."""
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from audiochunk.config import BuildConfig
 from audiochunk.errors import InputError, MachineError
 from audiochunk.pipeline.plan import Plan, plan
 from audiochunk.pipeline.scan import Scanned
-from audiochunk.pipeline.versions import versions
+from audiochunk.pipeline.versions import differences, versions
 from audiochunk.storage.files import write_whole
 
 PLAN = "plan.msgpack"
@@ -28,6 +29,7 @@ class SavedPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         recordings: in path order.
         names: of splits.
         splits: of each recording, the number of its split's name.
+        token: random, so that no two plans that were written are the same file.
     """
 
     versions: dict[str, str]
@@ -37,6 +39,7 @@ class SavedPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recordings: tuple[Scanned, ...]
     names: tuple[str, ...]
     splits: tuple[int, ...]
+    token: bytes
 
     @classmethod
     def of(cls, planned: Plan, root: bytes) -> "SavedPlan":
@@ -44,7 +47,7 @@ class SavedPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         numbers = {name: number for number, name in enumerate(planned.names)}
         asked = {name: None if share is None else str(share) for name, share in planned.asked.items()}
         splits = tuple(numbers[split] for split in planned.splits)
-        return cls(versions(), root, planned.config, asked, planned.recordings, planned.names, splits)
+        return cls(versions(), root, planned.config, asked, planned.recordings, planned.names, splits, b"")
 
     def plan(self) -> Plan:
         """The plan."""
@@ -53,12 +56,12 @@ class SavedPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return plan(self.recordings, splits, asked=asked, config=self.config)
 
     def write(self, work: Path) -> None:
-        """Keep the plan in a build folder, durably.
+        """Keep the plan in a build folder, durably. Tasks that read another before name no shard any more.
 
         Raises:
             OSError: it could not be written.
         """
-        data = msgspec.msgpack.encode(self)
+        data = msgspec.msgpack.encode(msgspec.structs.replace(self, token=os.urandom(16)))
         write_whole(work / PLAN, xxhash.xxh3_128_digest(data) + data, fsync=True)
 
     @classmethod
@@ -85,13 +88,21 @@ class SavedPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise InputError(work / PLAN, f"not a plan ({error}): run `audiochunk plan` again") from error
 
 
+def digest_of_plan(work: Path) -> bytes:
+    """What tells the plan in a build folder from every other; empty where there is none."""
+    try:
+        with (work / PLAN).open("rb") as file:
+            return file.read(_DIGEST_BYTES)
+    except OSError:
+        return b""
+
+
 class _Versions(msgspec.Struct):
     versions: dict[str, str]
 
 
 def _check_versions(made_by: dict[str, str]) -> None:
     """Raise MachineError where a plan was made by other versions than those here, which might make other bytes."""
-    here = versions()
-    differing = [f"{name} {made_by.get(name)} → {here.get(name)}" for name in here if made_by.get(name) != here[name]]
-    if differing:
-        raise MachineError(f"planned with other versions than those here ({', '.join(differing)}); install the same")
+    problem = differences(versions(), made_by)
+    if problem is not None:
+        raise MachineError(f"this machine {problem}")

@@ -105,9 +105,24 @@ def build_shard(task: ShardTask, *, fsync: bool = False) -> ShardResult:
     Raises:
         OSError: the shard could not be written.
     """
+    result, scratch = make_shard(task)
+    if scratch is not None:
+        try:
+            keep_shard(scratch, task.name, result.record, fsync=fsync)
+        finally:
+            scratch.unlink(missing_ok=True)
+    return result
+
+
+def make_shard(task: ShardTask) -> tuple[ShardResult, Path | None]:
+    """Make a shard under a temporary name, or find it made; then there is no file to be kept.
+
+    Raises:
+        OSError: the shard could not be written; then nothing of it is left.
+    """
     found = find_shard(task)
     if found is not None:
-        return ShardResult(task.split, task.index, found, reused=True)
+        return ShardResult(task.split, task.index, found, reused=True), None
     folder = Path(os.fsdecode(task.folder))
     rebuilt = record_path(folder, task.name).exists()
     failed: dict[bytes, RecordingError] = {}
@@ -117,22 +132,34 @@ def build_shard(task: ShardTask, *, fsync: bool = False) -> ShardResult:
         scratch = temporary(folder / task.name)
         try:
             written = _write(effective, scratch)
-            if isinstance(written, ShardRecord):
-                scratch.replace(folder / task.name)
-                if fsync:
-                    begin_write_back(folder / task.name)
-                write_whole(record_path(folder, task.name), msgspec.json.encode(written), fsync=False)
-                return ShardResult(
-                    task.split,
-                    task.index,
-                    written,
-                    failed=tuple((path, error.args[1]) for path, error in failed.items()),
-                    passing=tuple(p for p, error in failed.items() if isinstance(error, PassingRecordingError)),
-                    rebuilt=rebuilt,
-                )
-            failed |= written
-        finally:
+        except BaseException:
             scratch.unlink(missing_ok=True)
+            raise
+        if isinstance(written, ShardRecord):
+            result = ShardResult(
+                task.split,
+                task.index,
+                written,
+                failed=tuple((path, error.args[1]) for path, error in failed.items()),
+                passing=tuple(p for p, error in failed.items() if isinstance(error, PassingRecordingError)),
+                rebuilt=rebuilt,
+            )
+            return result, scratch
+        scratch.unlink(missing_ok=True)
+        failed |= written
+
+
+def keep_shard(scratch: Path, name: str, record: ShardRecord, *, fsync: bool) -> None:
+    """Give a shard that was made its name, in the folder where it is, and a record.
+
+    Raises:
+        OSError: so it could not be.
+    """
+    file = scratch.with_name(name)
+    scratch.replace(file)
+    if fsync:
+        begin_write_back(file)
+    write_whole(record_path(file.parent, name), msgspec.json.encode(record), fsync=False)
 
 
 def record_path(folder: Path, name: str) -> Path:

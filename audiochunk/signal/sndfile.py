@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     import soundfile
 
 _DISCARD_FRAMES = 2**14
+# Why a file could not be opened, libsndfile keeps in one place for all threads (sf_errno).
+_opening = threading.Lock()
 # In libsndfile's log: the sizes of what holds the audio in W64, AIFF, CAF and AU.
 _LOGGED_SIZES = re.compile(r"^ *(?:riff|SSND|data|Data Size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 
@@ -63,7 +66,8 @@ def open_fd(fd: int) -> "soundfile.SoundFile":
     import soundfile  # plain WAV needs no libsndfile, and loading it takes a while
 
     os.lseek(fd, 0, os.SEEK_SET)
-    file = soundfile.SoundFile(fd, closefd=False)
+    with _opening:
+        file = soundfile.SoundFile(fd, closefd=False)
     # After every read of what it can seek in, python-soundfile seeks to where it is. At the end of a stream that
     # promised more this fails, and decoders that carry state may lose it.
     file.seekable = lambda: False

@@ -22,7 +22,16 @@ import pytest
 import audiochunk
 from audiochunk.config import BuildConfig, parse_size
 from audiochunk.errors import ConfigError, MachineError
-from audiochunk.pipeline.executors import SerialExecutor, Workers, refuse_to_run_in_a_worker, run_tasks, usable_cpus
+from audiochunk.pipeline.executors import (
+    Cluster,
+    SerialExecutor,
+    TaskLostError,
+    Workers,
+    executor_of,
+    refuse_to_run_in_a_worker,
+    run_tasks,
+    usable_cpus,
+)
 from audiochunk.pipeline.pool import process_pool
 from audiochunk.pipeline.run import build
 
@@ -228,6 +237,86 @@ def test_what_was_done_before_an_executor_broke_is_not_lost() -> None:
     with pytest.raises(MachineError):
         collect()
     assert results == [1]
+
+
+class Cancelling(ThreadPoolExecutor):
+    """Threads that drop one of the tasks which they are given."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if args != ("3",):
+            return super().submit(fn, *args, **kwargs)
+        future: Future[Any] = Future()
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        return future
+
+
+def test_a_task_that_the_executor_cancels_is_a_machine_error() -> None:
+    results: list[int] = []
+
+    def collect() -> None:
+        with Cancelling(1) as threads:
+            results.extend(run_tasks(eval, "1234", workers=2, executor=threads))
+
+    with pytest.raises(MachineError, match="the executor broke while it was at 3"):
+        collect()
+
+
+class Fleet(Cluster):
+    """A cluster of a thread that says it has more, and each time another number of them."""
+
+    def __init__(self, n_threads: list[int]) -> None:
+        self._thread = ThreadPoolExecutor(1)
+        self._n_threads = n_threads
+        self.asked = 0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return self._thread.submit(fn, *args, **kwargs)
+
+    @property
+    def n_threads(self) -> int:
+        self.asked += 1
+        if not self._n_threads:
+            raise MachineError("nobody is left")
+        return self._n_threads.pop(0)
+
+    def find_fault(self) -> None:
+        raise MachineError("it was the weather")
+
+
+def test_what_is_handed_out_follows_the_cluster() -> None:
+    fleet = Fleet([1] * 5 + [50] * 1000)
+    assert sorted(run_tasks(operator.neg, range(60), workers=1, executor=fleet)) == list(range(-59, 1))
+    assert fleet.asked > 60
+
+
+def test_a_cluster_of_which_nobody_is_left_ends_the_wait() -> None:
+    with pytest.raises(MachineError, match="nobody is left"):
+        list(run_tasks(time.sleep, [1], workers=1, executor=Fleet([1, 1])))
+
+
+def test_a_cluster_tells_what_broke_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(*_: object, **__: object) -> None:
+        raise TaskLostError("a worker stumbled")
+
+    fleet = Fleet([9] * 9)
+    monkeypatch.setattr(fleet, "submit", lose)
+    with pytest.raises(MachineError, match="it was the weather"):
+        list(run_tasks(abs, [1], workers=1, executor=fleet))
+    monkeypatch.setattr(fleet, "find_fault", lambda: None)
+    with pytest.raises(MachineError, match="a worker stumbled while it was at 1"):
+        list(run_tasks(abs, [1], workers=1, executor=fleet))
+
+
+def test_an_executor_has_a_name_or_is_one() -> None:
+    for nobody in (None, "local"):
+        with executor_of(nobody) as executor:
+            assert executor is None
+    with SerialExecutor() as given, executor_of(given) as executor:
+        assert executor is given
+    for wrong in ("dusk://host:1", "", "locally"):
+        with pytest.raises(ConfigError, match=r"it is local, dask://host:port, or"), executor_of(wrong):
+            pass
 
 
 def test_workers_end_when_results_are_no_longer_wanted() -> None:

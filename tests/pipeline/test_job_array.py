@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile as sf
@@ -16,8 +17,10 @@ from audiochunk.pipeline import build_folder, job_array, run, saved_plan
 from audiochunk.pipeline.array_task import ArrayTask
 from audiochunk.pipeline.job_array import run_task, save_plan, seal_tasks
 from audiochunk.pipeline.saved_plan import PLAN
+from audiochunk.pipeline.shards import ShardTask
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.reader.dataset import ChunkDataset
+from audiochunk.storage.files import write_whole
 from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, Manifest
 
 OPTIONS: dict[str, Any] = {"shard_size": 16 * 2048, "split": "train=0.7,val=0.3", "on_error": "skip"}
@@ -201,6 +204,39 @@ def test_a_dataset_is_not_planned_over_unless_asked_and_stays_until_the_seal(wav
     assert files_of(out) == built(wavs, tmp_path / "one", bits=16)
 
 
+@pytest.mark.parametrize("meanwhile", ["plan", "seal"])
+def test_a_task_that_is_late_names_no_shard(
+    wavs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """While it is at a shard, the plan is made anew with other options, or its shards are sealed."""
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 1)
+    slow = job_array.make_shard
+    began = False
+
+    def late(task: ShardTask) -> Any:
+        nonlocal began
+        # As a machine that was cut off and does not see what others made.
+        (out / BUILD_FOLDER / f"{task.name}.json").unlink(missing_ok=True)
+        made = slow(task)
+        if not began:
+            began = True
+            planned(wavs, out, bits=16) if meanwhile == "plan" else restore_and_seal(out, task, made[0].record)
+        return made
+
+    def restore_and_seal(out: Path, task: ShardTask, record: Any) -> None:
+        write_whole(out / BUILD_FOLDER / f"{task.name}.json", msgspec.json.encode(record), fsync=False)
+        seal(out)
+
+    monkeypatch.setattr(job_array, "make_shard", late)
+    with pytest.raises(MachineError, match="another plan was made meanwhile, or a seal has begun"):
+        tasks(out, 1)
+    assert not list(out.rglob("*.tmp"))
+    if meanwhile == "seal":
+        assert files_of(out) == built(wavs, tmp_path / "one")
+
+
 def test_to_seal_again_does_nothing(wavs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     planned(wavs, out)
@@ -251,9 +287,9 @@ def test_a_plan_that_is_damaged_or_of_another_version_is_refused(
         tasks(out, 1)
     file.write_bytes(whole)
     monkeypatch.setattr(saved_plan, "versions", lambda: {"audiochunk": "9.9", "numpy": "1"})
-    with pytest.raises(MachineError, match=r"other versions than those here \(audiochunk \S+ → 9\.9"):
+    with pytest.raises(MachineError, match=r"this machine has audiochunk 9\.9 where the build has"):
         tasks(out, 1)
-    with pytest.raises(MachineError, match="install the same"):
+    with pytest.raises(MachineError, match="install the same versions on every machine"):
         seal_tasks(out)
 
 

@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -256,3 +257,19 @@ def test_subtypes_are_read_into_what_holds_them(subtype: str, dtype: str) -> Non
 def test_decoders_with_a_memory_run_from_the_start(subtype: str) -> None:
     assert not SUBTYPES[subtype].seekable
     assert SUBTYPES[subtype].lossy
+
+
+def test_threads_are_told_their_own_reasons(tmp_path: Path) -> None:
+    heads = {"flac": b"fLaC", "aiff": b"FORM\0\0\0\x10AIFF", "text": b"nothing at all, no audio here"}
+    for name, head in heads.items():
+        (tmp_path / name).write_bytes(head + bytes(30))
+
+    def why(name: str) -> str:
+        with (tmp_path / name).open("rb") as file, pytest.raises(sf.LibsndfileError) as raised:
+            open_fd(file.fileno())
+        return raised.value.error_string
+
+    alone = {name: why(name) for name in heads}
+    assert len(set(alone.values())) == len(heads)
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(why, [*heads] * 100)) == [*alone.values()] * 100
