@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,15 @@ def test_the_cache_is_written_only_when_asked(dataset: Path) -> None:
     assert inspect(dataset, "--stats", "all", "--cache").stdout == first
     assert kept.is_file()
     assert inspect(dataset, "--stats", "all", "--cache", "--workers", "2").stdout == first
+
+
+def test_a_file_of_the_users_is_not_written_over(dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(dataset, tmp_path / "out")
+    (tmp_path / "out.facts.json").write_text("{}")
+    done = inspect(tmp_path / "out", "--stats", "dc", "--cache")
+    assert done.returncode == 2
+    assert "out.facts.json: is there, and is no file of facts; move it away" in done.stderr
+    assert (tmp_path / "out.facts.json").read_text() == "{}"
 
 
 @pytest.mark.parametrize(

@@ -247,10 +247,46 @@ def test_workers_make_no_difference(dataset: Path, monkeypatch: pytest.MonkeyPat
 
 def test_pieces_make_no_difference(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = collect(dataset).plain()
-    for name, size in {"measure._PIECE_CODES": 1000, "measure._FIRST_FRAMES": 7, "tally._FEW_CODES": 100,
-                       "copies._BATCH_BYTES": 5000}.items():  # fmt: skip
+    for name, size in {"measure._PIECE_CODES": 1000, "channels._FIRST_FRAMES": 7, "channels._PIECE_FRAMES": 500,
+                       "tally._FEW_CODES": 100, "copies._BATCH_BYTES": 5000}.items():  # fmt: skip
         monkeypatch.setattr(f"audiochunk.tools.facts.{name}", size)
     assert collect(dataset).plain() == whole
+
+
+def test_groups_that_are_too_long_to_wait_for_are_read_again(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = collect(dataset).plain()
+    monkeypatch.setattr("audiochunk.tools.facts.measure._PIECE_CODES", 1000)
+    monkeypatch.setattr("audiochunk.tools.facts.channels._MOST_HELD", 0)
+    assert collect(dataset).plain() == whole
+
+
+def test_chunks_are_read_once(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+
+    def spy(path: Path, name: str) -> ChunkDataset:
+        ds = ChunkDataset(path, name)
+        array = ds._array
+        chunk, gather = array.chunk, array.gather
+        monkeypatch.setattr(array, "chunk", lambda i: (taken.append(1), chunk(i))[1])
+        monkeypatch.setattr(array, "gather", lambda n, out: (taken.append(len(n)), gather(n, out))[1])
+        return ds
+
+    monkeypatch.setattr("audiochunk.tools.facts.survey.ChunkDataset", spy)
+    facts = collect(dataset, stats=[stat for stat in ALL if stat not in ("duplicates", "channels")])
+    assert sum(taken) == sum(facts.splits.values())
+
+
+@pytest.mark.parametrize("options", [{}, {"bits": 16}, {"bits": 24}, {"bits": 16, "compress": "zstd"}], ids=str)
+def test_chunks_much_larger_than_a_piece_make_no_difference(
+    tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waves = {"a.wav": np.stack([speech(1), speech(2)], 1), "b.wav": speech(1, 30)}
+    out = build(tmp_path, waves, chunk_bytes=96_000, tail="pad", **options)
+    whole = collect(out).plain()
+    monkeypatch.setattr("audiochunk.tools.facts.measure._PIECE_CODES", 999)
+    monkeypatch.setattr("audiochunk.tools.facts.channels._PIECE_FRAMES", 301)
+    assert collect(out).plain() == whole
+    assert whole["totals"]["samples"] == 40_030
 
 
 @pytest.mark.parametrize("stat", ALL)

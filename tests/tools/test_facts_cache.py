@@ -1,10 +1,15 @@
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+import xxhash
 
 from audiochunk.config import BuildConfig
+from audiochunk.errors import OutputExistsError
 from audiochunk.pipeline import run
 from audiochunk.tools.facts import cache_path, collect, collect_cached
 
@@ -85,9 +90,8 @@ def test_other_splits_are_collected_anew(dataset: Path, surveys: list[tuple[str,
         lambda data: b"",
         lambda data: data[:-20],
         lambda data: data.replace(b'"samples":[', b'"samples":[1', 1),
-        lambda data: data.replace(b'"format"', b'"farmot"', 1),
-        lambda data: b"[" * 100_000,
-        lambda data: b"\xff" + data,
+        lambda data: data[:29] + b"[" * 100_000,
+        lambda data: data[:60] + b"\xff" + data[60:],
     ],
 )
 def test_damaged_facts_are_not_believed(dataset: Path, surveys: list[tuple[str, ...]], damage: Any) -> None:
@@ -105,3 +109,70 @@ def test_facts_of_another_dataset_are_not_believed(dataset: Path, surveys: list[
     run.build(dataset.parent / "wavs", dataset, config, workers=1, fsync=False, overwrite=True)
     assert collect_cached(dataset).encoding.bits == 8
     assert len(surveys) == 2
+
+
+@pytest.mark.parametrize("data", [b"notes\n", b'{"format": "mine"}', b'{"format":"audiochunk', b"\xff" * 99])
+def test_a_file_that_is_somebody_elses_is_kept_and_nothing_is_collected(
+    dataset: Path, surveys: list[tuple[str, ...]], data: bytes
+) -> None:
+    cache_path(dataset).write_bytes(data)
+    with pytest.raises(OutputExistsError, match="no file of facts; move it away, or do without a cache"):
+        collect_cached(dataset)
+    assert cache_path(dataset).read_bytes() == data
+    assert surveys == []
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "fifo"])
+def test_what_is_no_file_is_kept(dataset: Path, surveys: list[tuple[str, ...]], make: Callable[[Path], None]) -> None:
+    make(cache_path(dataset))
+    with pytest.raises(OutputExistsError, match="cannot be read: not a regular file"):
+        collect_cached(dataset)
+    assert not cache_path(dataset).is_file()
+    assert surveys == []
+
+
+def sealed_again(data: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+    kept = json.loads(data)
+    change(kept)
+    kept["digest"] = ""
+    kept["digest"] = xxhash.xxh3_128_hexdigest(msgspec.json.encode(kept))
+    return msgspec.json.encode(kept)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda kept: kept.update(columns={}),
+        lambda kept: kept["columns"].pop("dc"),
+        lambda kept: kept["columns"].update(volume=[1, 2, 3]),
+        lambda kept: kept["columns"]["dc"].pop(),
+        lambda kept: kept["columns"]["samples"].append(5),
+        lambda kept: kept["columns"]["duplicate_of"].__setitem__(0, 3),
+        lambda kept: kept["columns"]["duplicate_of"].__setitem__(0, -2),
+        lambda kept: kept["columns"]["samples"].__setitem__(0, 2**70),
+        lambda kept: kept["columns"]["samples"].__setitem__(0, None),
+        lambda kept: kept["columns"]["samples"].__setitem__(0, 1.5),
+        lambda kept: kept["columns"]["effective_bits"].__setitem__(0, 300),
+        lambda kept: kept["columns"]["dc"].__setitem__(0, "loud"),
+        lambda kept: kept["columns"]["origin"].__setitem__(0, "long enough to be cut"),
+        lambda kept: kept["stats"].append("volume"),
+        lambda kept: kept["stats"].reverse(),
+        lambda kept: kept["bins"].pop(),
+        lambda kept: kept["bins"].__setitem__(0, 2**64),
+        lambda kept: kept["shared"].pop(),
+        lambda kept: kept["shared"][0].pop(),
+        lambda kept: kept["splits"].update(val=1),
+    ],
+)
+def test_odd_facts_are_not_believed_however_well_they_are_sealed(
+    dataset: Path, surveys: list[tuple[str, ...]], change: Callable[[dict[str, Any]], object]
+) -> None:
+    expected = collect_cached(dataset).plain()
+    data = cache_path(dataset).read_bytes()
+    cache_path(dataset).write_bytes(sealed_again(data, lambda kept: None))
+    collect_cached(dataset)
+    assert len(surveys) == 1
+    cache_path(dataset).write_bytes(sealed_again(data, change))
+    assert collect_cached(dataset).plain() == expected
+    assert len(surveys) == 2
+    assert cache_path(dataset).read_bytes() == data

@@ -104,6 +104,55 @@ def test_mono_stored_twice_is_named(tmp_path: Path, layout: str) -> None:
     assert sentences[-1].startswith("2 recordings have the same samples in all channels (three.wav, two.wav): mono")
 
 
+def test_what_is_silent_only_at_these_bits_is_not_said_to_be_silence(tmp_path: Path) -> None:
+    hum = np.resize(np.array([8, 24, 40, 24], np.int16), 9000)  # what A-law keeps as it is, and less than a step
+    waves = {"a.wav": hum, "b.wav": np.zeros(9000, np.int16), "c.wav": speech(1)}
+    subtypes = {"a.wav": "ALAW", "b.wav": "PCM_U8"}
+    first, second, chunks = findings(tmp_path, waves, subtypes=subtypes, bits=8)
+    assert first == "1 recording is nothing but silence (b.wav): any model codes them for nothing."
+    assert second == "At 8 bits, 1 recording has no code but that of silence (a.wav): any model codes them for nothing."
+    assert chunks.startswith("43.5 % of chunks hold one code throughout at 8 bits, that of silence in 43.5 % (most in")
+    all_bits = findings(tmp_path / "all bits", waves, subtypes=subtypes, bits=16)
+    assert next(s for s in all_bits if "silence" in s) == first
+    assert not any("no code but" in s for s in all_bits)
+
+
+@pytest.mark.parametrize("layout", ["blocks", "split"])
+def test_channels_that_differ_only_in_bits_that_were_cut_have_the_same_codes(tmp_path: Path, layout: str) -> None:
+    left = speech(1) & ~np.int16(255)
+    near = np.stack([left, left + np.int16(100)], 1)
+    waves = {"near.wav": near, "three.wav": np.stack([near[:, 0], near[:, 1], speech(2)], 1),
+             "still.wav": np.stack([speech(3), np.resize(np.array([5, 90], np.int16), 20_000)], 1)}  # fmt: skip
+    found = [s for s in findings(tmp_path, waves, bits=8, layout=layout) if "channel" in s]
+    assert found == [
+        "At 8 bits, 1 recording has the same codes in all channels (near.wav): no more to code than mono stored more"
+        " than once; a codec that looks across channels pays for one, a model of bytes for all.",
+        "At 8 bits, 1 recording has the same codes in some channels (three.wav).",
+        "At 8 bits, 1 recording has a channel of one code throughout (still.wav): that part costs nothing.",
+    ]
+    assert not any("channel" in s for s in findings(tmp_path / "all of them", waves, bits=16, layout=layout))
+
+
+def test_codes_of_8_bit_audio_are_all_that_there_was(tmp_path: Path) -> None:
+    # Another recording was cut, this one was not.
+    quiet = np.resize(np.array([0, -256], np.int16), 20_000)
+    waves = {"quiet.wav": quiet, "a.wav": speech(1)}
+    assert not any("less than a step" in s for s in findings(tmp_path, waves, subtypes={"quiet.wav": "PCM_U8"}, bits=8))
+
+
+@pytest.mark.parametrize("quantizer", ["linear", "mulaw"])
+@pytest.mark.parametrize("peak", [0.01, 0.02])
+def test_quiet_audio_is_not_said_to_be_mu_law(tmp_path: Path, quantizer: str, peak: float) -> None:
+    found = findings(tmp_path, {"a.wav": speech(1, peak=peak)}, bits=12, quantizer=quantizer)
+    assert not any("decoded from" in sentence for sentence in found)
+
+
+def test_a_square_wave_is_not_called_clipped_for_certain(tmp_path: Path) -> None:
+    square = np.resize(np.repeat(np.array([32767, -32768], np.int16), 40), 20_000)
+    (sentence,) = [s for s in findings(tmp_path, {"a.wav": square}) if "full scale" in s]
+    assert "clipped, or a waveform with flat tops; 500 times" in sentence
+
+
 def test_a_silent_channel_is_no_silent_recording(tmp_path: Path) -> None:
     sentences = findings(tmp_path, {"a.wav": np.stack([speech(1), speech(1) * 0], 1)}, layout="split")
     assert [sentence.split("(")[0] for sentence in sentences] == [
@@ -123,7 +172,7 @@ def test_bits_that_are_always_0_are_named(tmp_path: Path) -> None:
     assert other.startswith("2 recordings have 8 to 16 bits in codes of 24 (d.wav, e.wav):")
     assert sentence == (
         "3 recordings use fewer bits than the format has: 16 of 24 in 2 (a.wav, b.wav), 8 of 16 in 1 (d.wav). The low"
-        " bits are always 0 and cost a codec nothing: compare with fewer bits raw."
+        " bits are always 0, which FLAC leaves out and gzip finds in part: compare with fewer bits raw."
     )
 
 
@@ -155,7 +204,7 @@ def test_a_clipped_recording_is_named_with_how_often(tmp_path: Path) -> None:
     loud[9000:9004] = -32768
     (sentence,) = findings(tmp_path, {"a.wav": loud, "b.wav": speech(2)})
     assert sentence == (
-        "1 recording stays at full scale for 3 samples or more: clipped, and what was cut off is a guess; 2 times,"
+        "1 recording stays at full scale for 3 samples or more: clipped, or a waveform with flat tops; 2 times,"
         " 0.0351 % of its samples (most in a.wav)."
     )
 

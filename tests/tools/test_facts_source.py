@@ -61,6 +61,22 @@ def test_quiet_audio_is_not_8_bit_audio(peak: float) -> None:
     assert origin(codes, 16, n=20_000) == ""
 
 
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("peak", [0.005, 0.01, 0.02, 0.05])
+def test_quiet_audio_is_not_decoded_from_g711(bits: int, peak: float) -> None:
+    noise = np.random.Generator(np.random.PCG64(3)).uniform(-32767 * peak, 32767 * peak, 20_000)
+    for samples in (np.rint(noise).astype(np.int16), speech(2, peak=peak)):
+        assert origin(codes_of(samples, bits), bits, n=20_000) == ""  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("decode", [mu_law, a_law])
+def test_g711_that_is_too_quiet_for_its_steps_to_show_is_not_told(decode: "type[int]") -> None:
+    samples = [decode(byte) for byte in range(256)]
+    quiet = codes_of([sample for sample in samples if abs(sample) < 300], 12)  # type: ignore[operator]
+    assert len(quiet) > 16
+    assert origin(quiet, 12, n=20_000) == ""
+
+
 def test_a_test_tone_has_few_codes_and_lies_on_no_grid() -> None:
     tone = np.rint(30_000 * np.sin(2 * np.pi * np.arange(48) / 48)).astype(np.int16)
     assert origin(codes_of(tone), 16, n=48_000) == "few"

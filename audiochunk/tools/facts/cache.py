@@ -11,7 +11,8 @@ import numpy as np
 import xxhash
 
 from audiochunk._version import __version__
-from audiochunk.errors import reason
+from audiochunk.config import Encoding
+from audiochunk.errors import OutputExistsError, reason
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.storage.files import open_plain, write_whole
 from audiochunk.storage.manifest import Manifest
@@ -21,6 +22,8 @@ from audiochunk.tools.facts.stats import ALL, columns_of, known
 from audiochunk.tools.facts.survey import collect
 
 _log = logging.getLogger("audiochunk")
+
+_BEGINNING = b'{"format":"audiochunk facts",'
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,18 +69,21 @@ def collect_cached(
 ) -> Facts:
     """What `collect` finds, from the file beside the dataset if it is there.
 
-    A file that is damaged, of another dataset, of other splits or of another version of audiochunk is not believed.
-    Where it lacks a stat, all that it has and all that are asked for are collected anew, so that it only grows.
+    A file that is damaged, of another dataset, of other splits or of another version of audiochunk is not believed,
+    and written anew. Where it lacks a stat, all that it has and all that are asked for are collected again, so that it
+    only grows. A file that does not begin as facts do is somebody else's, and never written over.
 
     Where the file cannot be written, the facts are as good.
 
     Raises:
+        OutputExistsError: what is in the place of the file is somebody else's; nothing has been collected then.
         ConfigError, DatasetError, MachineError: as `collect` does.
     """
     asked = known(stats)
     names = sorted(set(Manifest.read(Path(folder)).splits if splits is None else splits))
     kept = _read(Path(folder), names)
     if kept is None or not set(asked) <= set(kept.stats):
+        _refuse_to_overwrite(cache_path(folder))
         wanted = known([*asked, *(kept.stats if kept is not None else ())])
         kept = collect(folder, splits=names, stats=wanted, workers=workers, on_bytes=on_bytes)
         data = msgspec.json.encode(_kept(kept, Path(folder)).sealed()) + b"\n"
@@ -86,6 +92,22 @@ def collect_cached(
         except OSError as error:
             _log.warning("%s: not kept: %s", cache_path(folder), reason(error))
     return kept.only(asked)
+
+
+def _refuse_to_overwrite(path: Path) -> None:
+    """Raise OutputExistsError unless there is nothing at `path`, not even bytes in a file, or what begins as facts."""
+    try:
+        with open_plain(path) as file:
+            beginning = file.read(len(_BEGINNING))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        found = f"cannot be read: {reason(error)}"
+    else:
+        if beginning in (b"", _BEGINNING):
+            return
+        found = "is there, and is no file of facts"
+    raise OutputExistsError(path, found, "move it away, or do without a cache")
 
 
 def _kept(facts: Facts, folder: Path) -> _Kept:
@@ -113,19 +135,56 @@ def _read(folder: Path, splits: list[str]) -> Facts | None:
     about = __version__, manifest.dataset_id, manifest.recordings.digest, splits
     if (kept.audiochunk, kept.dataset_id, kept.recordings, list(kept.splits)) != about or kept != kept.sealed():
         return None
+    if not splits or kept.splits != {name: total.chunks for name, total in manifest.splits.items() if name in splits}:
+        return None
     streams = Streams.of([ChunkDataset(folder, name) for name in splits])
+    try:
+        return _facts(kept, manifest.encoding, streams)
+    except (ValueError, TypeError, OverflowError):  # a ConfigError of a stat that there is not is a ValueError
+        return None
+
+
+def _facts(kept: _Kept, encoding: Encoding, streams: Streams) -> Facts:
+    """What is kept as facts.
+
+    Raises:
+        ValueError, TypeError, OverflowError: it does not fit the streams, or itself.
+    """
+    n_rows, n_splits = len(streams.rows), len(kept.splits)
+    dtypes = columns_of(known(kept.stats))
+    if known(kept.stats) != kept.stats or kept.columns.keys() != dtypes.keys():
+        raise ValueError("the columns are not those of the stats")
+    columns = {name: _column(kept.columns[name], dtype) for name, dtype in dtypes.items()}
+    if any(len(column) != n_rows for column in columns.values()):
+        raise ValueError("the columns are not as long as the table")
+    copies = columns.get("duplicate_of", np.zeros(0, np.int64))
+    if ((copies < -1) | (copies >= n_rows)).any():
+        raise ValueError("a copy is of no row")
+    n_shared = n_splits if "duplicates" in kept.stats else 0
+    if len(kept.bins) != (256 if "codes" in kept.stats else 0):
+        raise ValueError("the bins are not 256")
+    if [len(row) for row in kept.shared] != [n_shared] * n_shared:
+        raise ValueError("what splits share is no square")
     return Facts(
         dataset_id=kept.dataset_id,
-        encoding=manifest.encoding,
+        encoding=encoding,
         stats=kept.stats,
         splits=kept.splits,
         rows=streams.rows,
-        columns={name: _column(kept.columns[name], dtype) for name, dtype in columns_of(kept.stats).items()},
+        columns=columns,
         bins=np.array(kept.bins, np.int64),
         entropy=float("nan") if kept.entropy is None else kept.entropy,
-        shared=np.array(kept.shared, np.int64).reshape(len(kept.shared), len(kept.shared)),
+        shared=np.array(kept.shared, np.int64).reshape(n_shared, n_shared),
     )
 
 
 def _column(values: list[Any], dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[Any]]:
-    return np.array([np.nan if value is None else value for value in values], dtype)
+    """The values of a column, none of which is changed by its dtype.
+
+    Raises:
+        ValueError, TypeError, OverflowError: one would be.
+    """
+    column = np.array([np.nan if value is None else value for value in values], dtype)
+    if plain_column(column) != values:
+        raise ValueError("other values than a column of this dtype has")
+    return column

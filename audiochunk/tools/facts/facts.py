@@ -31,8 +31,9 @@ class Facts:
             Of "depth", for linear codes:
             `effective_bits`: bits of a code down to the lowest that is ever used; 0 where all is silence.
             `distinct`: how many different codes there are; -1 where more than 16 bits are used.
-            `origin`: "mu-law" or "A-law" where all are samples that G.711 decodes to, "8-bit" where they lie on an even
-            grid of at most 256 values, "few" where many samples have at most 256 codes far apart, else "".
+            `origin`: "mu-law" or "A-law" where all are samples that G.711 decodes to, and not by chance; "8-bit" where
+            they lie on an even grid of at most 256 values; "few" where many samples have at most 256 codes far apart;
+            else "".
             Of "depth" and "silence": `silent_samples`, that have exactly the code of silence, as they do wherever a
             wave crosses it.
             Of "silence":

@@ -88,23 +88,32 @@ def _shared_chunks(facts: "Facts", known: Mask) -> Iterator[str]:
 
 
 def _channels(facts: "Facts") -> Iterator[str]:
-    channels = facts.rows.channels
+    channels, cut, bits = facts.rows.channels, _cut(facts), facts.encoding.bits
     copied, constant = (_per_recording(facts, facts.columns[f"{which}_channels"]) for which in ("copied", "constant"))
     all_same = (channels > 1) & (copied == channels - 1)
-    if all_same.any():
-        yield (
-            f"{_count(facts, all_same, 'has', 'have')} the same samples in all channels ({_names(facts, all_same)}):"
-            " mono stored more than once; a codec that looks across channels pays for one, a model of bytes for all."
-        )
+    pays = "a codec that looks across channels pays for one, a model of bytes for all"
+    for same, at, what, means in (
+        (all_same & ~cut, "", "samples", "mono stored more than once"),
+        (all_same & cut, f"At {bits} bits, ", "codes", "no more to code than mono stored more than once"),
+    ):
+        if same.any():
+            yield (
+                f"{at}{_count(facts, same, 'has', 'have')} the same {what} in all channels ({_names(facts, same)}):"
+                f" {means}; {pays}."
+            )
     some = (copied > 0) & ~all_same
-    if some.any():
-        yield f"{_count(facts, some, 'has', 'have')} the same samples in some channels ({_names(facts, some, copied)})."
+    for same, at, what in ((some & ~cut, "", "samples"), (some & cut, f"At {bits} bits, ", "codes")):
+        if same.any():
+            has = _count(facts, same, "has", "have")
+            yield f"{at}{has} the same {what} in some channels ({_names(facts, same, copied)})."
     dead = (constant > 0) & (constant < channels)
-    if dead.any():
-        yield (
-            f"{_count(facts, dead, 'has', 'have')} a channel without any signal ({_names(facts, dead, constant)}):"
-            " that part costs nothing."
-        )
+    for still, at, what in (
+        (dead & ~cut, "", "without any signal"),
+        (dead & cut, f"At {bits} bits, ", "of one code throughout"),
+    ):
+        if still.any():
+            has = _count(facts, still, "has", "have")
+            yield f"{at}{has} a channel {what} ({_names(facts, still, constant)}): that part costs nothing."
 
 
 def _depth(facts: "Facts") -> Iterator[str]:
@@ -130,7 +139,7 @@ def _depth(facts: "Facts") -> Iterator[str]:
             parts.append(f"others in {sum(pairs.count(pair) for pair in kinds[_NAMED:]):,}")
         yield (
             f"{_count(facts, narrow, 'uses', 'use')} fewer bits than the format has: {', '.join(parts)}."
-            " The low bits are always 0 and cost a codec nothing: compare with fewer bits raw."
+            " The low bits are always 0, which FLAC leaves out and gzip finds in part: compare with fewer bits raw."
         )
     bits = 8 * facts.encoding.bytes_per_code
     padded = sounding & ~is_log & (effective > 0) & (promised < facts.encoding.bits) & (8 * -(-effective // 8) < bits)
@@ -167,7 +176,7 @@ def _clipping(facts: "Facts") -> Iterator[str]:
     coarse |= facts.encoding.quantizer == "mulaw"
     much = samples >= _SHARE * facts.columns["samples"]
     for clipped, words in (
-        (~coarse & (samples > 0), "at full scale for 3 samples or more: clipped, and what was cut off is a guess"),
+        (~coarse & (samples > 0), "at full scale for 3 samples or more: clipped, or a waveform with flat tops"),
         (coarse & (samples > 0) & much, "in the outermost code for 3 samples or more: loud, and perhaps clipped"),
     ):
         if clipped.any():
@@ -184,32 +193,33 @@ def _silence(facts: "Facts") -> Iterator[str]:
     columns, n_chunks = facts.columns, sum(facts.splits.values())
     samples, zeros = (_per_recording(facts, columns[f"{which}samples"]) for which in ("", "silent_"))
     silent = (samples > 0) & (zeros == samples)
-    if silent.any():
+    bits, cut = facts.encoding.bits, _cut(facts)
+    if (silent & ~cut).any():
         yield (
-            f"{_count(facts, silent, 'is', 'are')} nothing but silence ({_names(facts, silent, samples)}):"
-            " any model codes them for nothing."
+            f"{_count(facts, silent & ~cut, 'is', 'are')} nothing but silence"
+            f" ({_names(facts, silent & ~cut, samples)}): any model codes them for nothing."
         )
-    bits = facts.encoding.bits
-    # Of fewer bits, the code of silence stands for audio that a listener may well hear.
-    exact = bits >= 16 or not any(is_cut(row, facts.encoding) for row in facts.rows)
-    names = ("silent_chunks", "constant_chunks", "quiet_chunks")
-    empty, constant, quiet = (int(columns[name].sum()) for name in names)
+    if (silent & cut).any():
+        yield (
+            f"At {bits} bits, {_count(facts, silent & cut, 'has', 'have')} no code but that of silence"
+            f" ({_names(facts, silent & cut, samples)}): any model codes them for nothing."
+        )
+    empty, constant = (int(columns[name].sum()) for name in ("silent_chunks", "constant_chunks"))
     if constant >= _SHARE * max(1, n_chunks):
-        what = (
-            f"which is digital silence in {_share(empty, n_chunks)}"
-            if exact
-            else f"silent or quieter than a step of {bits} bits"
-        )
+        share = _share(empty, n_chunks)
+        what = f"code throughout at {bits} bits, that of silence in {share}"
+        if not cut.any():
+            what = f"value throughout, which is digital silence in {share}"
         where = _names(facts, columns["constant_chunks"] > 0, columns["constant_chunks"])
-        yield (
-            f"{_share(constant, n_chunks)} of chunks hold one value throughout, {what} (most in {where}):"
-            " they flatter every average."
-        )
-    if not exact and facts.encoding.quantizer == "linear" and quiet - constant >= _SHARE * max(1, n_chunks):
+        yield (f"{_share(constant, n_chunks)} of chunks hold one {what} (most in {where}): they flatter every average.")
+    # Of 16 bits and more, a step is less than anybody hears.
+    coarse = cut & (facts.encoding.quantizer == "linear" and bits < _FINE)
+    quiet = np.where(coarse, columns["quiet_chunks"], 0)
+    if quiet.sum() - columns["constant_chunks"][coarse].sum() >= _SHARE * n_chunks and quiet.any():
         zero = 2 ** (bits - 1)
         yield (
-            f"{_share(quiet, n_chunks)} of chunks hold no codes but {zero - 1:,} and {zero:,} (most in"
-            f" {_names(facts, columns['quiet_chunks'] > 0, columns['quiet_chunks'])}): audio of less than a step of"
+            f"{_share(int(quiet.sum()), n_chunks)} of chunks hold no codes but {zero - 1:,} and {zero:,} (most in"
+            f" {_names(facts, quiet > 0, quiet)}): audio of less than a step of"
             f" {bits} bits; more bits would tell it from silence."
         )
 
@@ -236,6 +246,13 @@ _SAY: tuple[tuple[str, Callable[["Facts"], Iterator[str]]], ...] = (
     ("silence", _silence),
     ("dc", _dc),
 )
+
+
+def _cut(facts: "Facts") -> Mask:
+    """For each row whether samples that differ may have the same code."""
+    if facts.encoding.quantizer != "linear":
+        return np.ones(len(facts.rows), np.bool_)
+    return np.array([is_cut(row, facts.encoding) for row in facts.rows], np.bool_)
 
 
 def _per_recording(facts: "Facts", column: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:

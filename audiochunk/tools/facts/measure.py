@@ -1,4 +1,4 @@
-"""What is measured of each stream: of its codes in any order, and of its frames."""
+"""What is measured of each stream, as its chunks go by."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,20 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from audiochunk.config import Encoding
 from audiochunk.reader.dataset import ChunkDataset
-from audiochunk.reader.decode import Frames
 from audiochunk.reader.location import stream_of
 from audiochunk.signal.packing import unpack
-from audiochunk.signal.quantize import Codes, dequantize, silence
+from audiochunk.signal.quantize import Codes, silence
 from audiochunk.storage.recordings import RecordingRow
-from audiochunk.tools.facts.full_scale import RunCounter
-from audiochunk.tools.facts.source import is_cut, limits, origin
+from audiochunk.tools.facts.channels import Channels
+from audiochunk.tools.facts.source import is_cut, origin
 from audiochunk.tools.facts.stats import columns_of
 from audiochunk.tools.facts.tally import Counts, Tally
 
 _PIECE_CODES = 2**20
-_FIRST_FRAMES = 2**12  # enough to tell most channels apart
 # Stats that follow from how often which codes occur.
 _BY_CODE = frozenset({"depth", "silence", "dc", "clipping", "loudness", "codes"})
 
@@ -81,28 +78,30 @@ def measure(task: Task) -> Measured:
     hashes = np.zeros(n_chunks if needs_hashes else 0, np.uint64)
     constants = np.zeros(len(hashes), np.int32)
     columns = {name: np.zeros(len(task.rows), dtype) for name, dtype in columns_of(task.stats).items()}
+    needs_extremes = needs_hashes or "silence" in task.stats
+    needs_counts = not _BY_CODE.isdisjoint(task.stats)
     at = 0
     for number, row in enumerate(task.rows):
-        tally, found = Tally(encoding), dict.fromkeys(columns, 0)
+        tally, channels, found = Tally(encoding), Channels(ds, row, task.stats), dict.fromkeys(columns, 0)
         for chunks, real in _pieces(ds, row):
             codes = unpack(chunks, encoding)
+            stream = codes.reshape(-1)[:real]
             found["samples"] += real
-            if _BY_CODE.intersection(task.stats):
-                tally.add(codes.reshape(-1)[:real])
-            if "silence" in task.stats:
-                _count_silence(found, codes, real=real, zero=silence(bits=encoding.bits))
-            if needs_hashes:
+            for start in range(0, real if needs_counts else 0, _PIECE_CODES):
+                tally.add(stream[start : start + _PIECE_CODES])
+            channels.add(stream)
+            extremes = (codes.min(axis=1), codes.max(axis=1)) if needs_extremes else None
+            if extremes is not None and "silence" in task.stats:
+                _count_silence(found, codes, extremes, real=real, zero=silence(bits=encoding.bits))
+            if extremes is not None and needs_hashes:
                 stop = at + len(chunks)
                 hashes[at:stop] = [xxhash.xxh3_64_intdigest(chunk) for chunk in chunks]
-                constants[at:stop] = np.where((codes == codes[:, :1]).all(axis=1), codes[:, 0].astype(np.int32), -1)
+                constants[at:stop] = np.where(extremes[0] == extremes[1], extremes[0].astype(np.int32), -1)
                 at = stop
         tally.finish()
         if "codes" in task.stats:
             histogram[tally.values] += tally.counts
-        frames = Frames(ds, row)
-        values = found | _of_codes(tally, row) | _of_frames(frames, tally, row, task.stats)
-        if "dc" in task.stats and frames.channels > 1:
-            values["dc"] = _furthest_mean(frames, encoding, is_cut=is_cut(row, encoding))
+        values = found | _of_codes(tally, row) | channels.finish(tally.effective_bits)
         for name, column in columns.items():
             column[number] = values[name]
     return Measured(task.first, columns, histogram, hashes, constants, n_chunks)
@@ -115,19 +114,29 @@ def _pieces(ds: ChunkDataset, row: RecordingRow) -> Iterator[tuple[npt.NDArray[A
     for at in range(0, row.chunks, step):
         n = min(step, row.chunks - at)
         first = row.first_chunk + at
-        yield ds.gather(np.arange(first, first + n)), stream.real_codes(at, n)
+        # One chunk is not copied: it may be a large one.
+        chunks = ds.gather(np.arange(first, first + n)) if n > 1 else ds[first][None]
+        yield chunks, stream.real_codes(at, n)
 
 
-def _count_silence(found: dict[str, Any], codes: Codes, *, real: int, zero: int) -> None:
-    """Count the chunks without sound of a piece: (chunks, codes of a chunk), of which `real` are no padding."""
+def _count_silence(found: dict[str, Any], codes: Codes, extremes: tuple[Codes, Codes], *, real: int, zero: int) -> None:
+    """Count the chunks without sound of a piece.
+
+    Args:
+        found: what is added to.
+        codes: (chunks, codes of a chunk).
+        extremes: smallest and largest of each chunk.
+        real: how many of the codes are no padding.
+        zero: the code of silence.
+    """
     whole, rest = divmod(real, codes.shape[1])
-    for part in (codes[:whole], codes[whole:, :rest]):
-        if not part.size:
-            continue
-        low, high = part.min(axis=1), part.max(axis=1)
-        found["constant_chunks"] += int((low == high).sum())
-        found["silent_chunks"] += int(((low == zero) & (high == zero)).sum())
-        found["quiet_chunks"] += int(((low >= zero - 1) & (high <= zero)).sum())
+    low, high = extremes[0][:whole], extremes[1][:whole]
+    if rest:
+        last = codes[whole, :rest]
+        low, high = np.append(low, last.min()), np.append(high, last.max())
+    found["constant_chunks"] += int((low == high).sum())
+    found["silent_chunks"] += int(((low == zero) & (high == zero)).sum())
+    found["quiet_chunks"] += int(((low >= zero - 1) & (high <= zero)).sum())
 
 
 def _of_codes(tally: Tally, row: RecordingRow) -> dict[str, Any]:
@@ -142,94 +151,3 @@ def _of_codes(tally: Tally, row: RecordingRow) -> dict[str, Any]:
     if codes is not None and encoding.bits > 8:
         of = origin(codes, 12 if encoding.bits == 12 else 16, n=tally.n - tally.silent)
     return found | {"effective_bits": tally.effective_bits, "distinct": distinct, "origin": of}
-
-
-def _of_frames(frames: Frames, tally: Tally, row: RecordingRow, stats: Sequence[str]) -> dict[str, int]:
-    """What depends on which channel a code is of, and on which is next to it; frames are read as far as need be."""
-    low, high = limits(row, tally.encoding, tally.effective_bits)
-    clips = "clipping" in stats and tally.n > 0 and (tally.low <= low or tally.high >= high)
-    channels = Channels(frames.channels) if "channels" in stats and frames.channels > 1 else None
-    runs = [RunCounter(frames.channels) for _ in range(2)]
-    for piece in _growing(frames) if clips or channels is not None else ():
-        if clips:
-            runs[0].add(piece <= low)
-            runs[1].add(piece >= high)
-        if channels is not None and not channels.are_all_different:
-            channels.add(piece)
-        elif not clips:
-            break
-    counted = [counter.finish() for counter in runs]
-    return {
-        "clipped_runs": sum(n for n, _ in counted),
-        "clipped_samples": sum(samples for _, samples in counted),
-        "copied_channels": 0 if channels is None else channels.copied,
-        "constant_channels": 0 if channels is None else channels.constant,
-    }
-
-
-def _furthest_mean(frames: Frames, encoding: Encoding, *, is_cut: bool) -> float:
-    """The mean of the channel whose mean is furthest from 0, full scale being 1; NaN without frames."""
-    sums, sounds = np.zeros(frames.channels), np.zeros(frames.channels, np.bool_)
-    for piece in frames.pieces():
-        sounds |= (piece != silence(bits=encoding.bits)).any(axis=0)
-        if encoding.quantizer == "linear":
-            sums += piece.sum(axis=0, dtype=np.int64) - len(piece) * silence(bits=encoding.bits)
-        else:
-            samples = dequantize(piece, bits=encoding.bits, quantizer="mulaw")
-            sums += samples.sum(axis=0, dtype=np.int64) / 2.0**31
-    if not frames.frames:
-        return float("nan")
-    means = sums / frames.frames
-    if encoding.quantizer == "linear":
-        means = (means + (0.5 if is_cut else 0.0)) / silence(bits=encoding.bits)
-    means[~sounds] = 0  # silence is no step whose middle could be meant
-    return float(means[np.abs(means).argmax()])
-
-
-def _growing(frames: Frames) -> Iterator[Codes]:
-    """All frames in pieces of (frames, channels): a small one first, which is often enough."""
-    most = max(1, _PIECE_CODES // frames.channels)
-    at, n = 0, min(most, _FIRST_FRAMES)
-    while at < frames.frames:
-        n = min(n, frames.frames - at)
-        yield frames.read(at, n)
-        at, n = at + n, most
-
-
-class Channels:
-    """Which channels of a recording are the same, and which are one value throughout.
-
-    Args:
-        n: how many there are.
-    """
-
-    def __init__(self, n: int) -> None:
-        self._groups = [0] * n  # channels with the same number were the same so far
-        self._first: Codes | None = None
-        self._is_constant = np.ones(n, np.bool_)
-
-    def add(self, piece: Codes) -> None:
-        """Look at a piece: (frames, channels), at least one frame."""
-        if self._first is None:
-            self._first = piece[0]
-        known: dict[tuple[int, bytes], int] = {}
-        columns = zip(self._groups, piece.T, strict=True)
-        self._groups = [known.setdefault((group, column.tobytes()), len(known)) for group, column in columns]
-        if self._is_constant.any():
-            self._is_constant &= (piece == self._first).all(axis=0)
-
-    @property
-    def are_all_different(self) -> bool:
-        """Whether nothing that follows can change the result."""
-        return len(set(self._groups)) == len(self._groups) and not self._is_constant.any()
-
-    @property
-    def constant(self) -> int:
-        """How many are one value throughout."""
-        return 0 if self._first is None else int(self._is_constant.sum())
-
-    @property
-    def copied(self) -> int:
-        """How many are the same as one before them; constant ones are not counted."""
-        moving = [group for group, still in zip(self._groups, self._is_constant, strict=True) if not still]
-        return 0 if self._first is None else len(moving) - len(set(moving))

@@ -12,11 +12,11 @@ from audiochunk.storage.recordings import RecordingRow
 
 FEW = 256  # codes that 8 bits can make
 _G711_PEAK = {"ULAW": 32124, "ALAW": 32256}  # the largest samples that G.711 decodes to, in 16 bits
-_NARROWEST = 8  # bits; what seems to have fewer is a test signal, whose full scale is anybody's guess
+NARROWEST = 8  # bits; what seems to have fewer is a test signal, whose full scale is anybody's guess
 _LEAST_CODES = 16  # that tell where they come from
 _MANY_SAMPLES = 4096  # that would have more than 256 codes if they were a recording of anything loud
 _SPARSE = 4  # values in the range of codes for each that occurs
-_MOST_CHANCE = 1e-6  # that values which are not so lie on a grid
+_MOST_CHANCE = 1e-6  # that values which are not so lie on a grid, or in a table
 
 
 def promised_bits(row: RecordingRow, encoding: Encoding) -> int:
@@ -56,7 +56,7 @@ def limits(row: RecordingRow, encoding: Encoding, effective: int) -> tuple[int, 
         samples = np.array([-peak, peak], np.int16).astype(np.int32) << 16
     else:
         known = bits_of(row.subtype)
-        if encoding.quantizer == "linear" and effective >= _NARROWEST:
+        if encoding.quantizer == "linear" and effective >= NARROWEST:
             known = effective
         samples = np.array([-(2**31), 2**31 - 2 ** (32 - known)], np.int64).astype(np.int32)
     low, high = quantize(samples, bits=bits, quantizer=encoding.quantizer).tolist()
@@ -72,9 +72,9 @@ def origin(codes: npt.NDArray[np.int64], bits: Bits, *, n: int) -> str:
         n: how many samples there are, silence left out.
 
     Returns:
-        "mu-law" or "A-law" where all are samples that G.711 decodes to; "8-bit" where they lie on an even grid of at
-        most 256 values, which is what rescaling leaves; "few" where many samples have few codes that are far apart; ""
-        elsewhere, as where audio is merely quiet.
+        "mu-law" or "A-law" where all are samples that G.711 decodes to, and not by chance; "8-bit" where they lie on an
+        even grid of at most 256 values, which is what rescaling leaves; "few" where many samples have few codes that
+        are far apart; "" elsewhere, as where audio is merely quiet.
     """
     if not 2 <= len(codes) <= FEW or n < FEW:
         return ""
@@ -84,7 +84,7 @@ def origin(codes: npt.NDArray[np.int64], bits: Bits, *, n: int) -> str:
     if len(codes) < _LEAST_CODES:
         return _few(narrow, n)
     for law in ("mu-law", "A-law"):
-        if np.isin(codes, _g711(law, bits)).all():
+        if _is_of(codes, _g711(law, bits)):
             return law
     return "8-bit" if _is_on_a_grid(narrow) else _few(narrow, n)
 
@@ -92,6 +92,17 @@ def origin(codes: npt.NDArray[np.int64], bits: Bits, *, n: int) -> str:
 def _few(codes: npt.NDArray[np.int64], n: int) -> str:
     is_sparse = codes[-1] - codes[0] >= _SPARSE * len(codes)
     return "few" if is_sparse and n >= _MANY_SAMPLES else ""
+
+
+def _is_of(codes: npt.NDArray[np.int64], table: npt.NDArray[np.int64]) -> bool:
+    """Whether all codes are in a table, ascending, and it cannot be chance: in wide steps, it has all quiet ones."""
+    places = np.searchsorted(table, codes)
+    if not np.array_equal(table[np.minimum(places, len(table) - 1)], codes):
+        return False
+    gaps = np.diff(table)
+    # Of the codes around one in the table, one in so many is there; on the side where they are closer.
+    gap = np.minimum(gaps[np.maximum(places - 1, 0)], gaps[np.minimum(places, len(gaps) - 1)])
+    return bool(np.log2(gap).sum() >= -np.log2(_MOST_CHANCE))
 
 
 def _is_on_a_grid(codes: npt.NDArray[np.int64]) -> bool:
@@ -110,14 +121,14 @@ def _is_on_a_grid(codes: npt.NDArray[np.int64]) -> bool:
 
 @cache
 def _g711(law: str, bits: Bits) -> npt.NDArray[np.int64]:
-    """Codes of the 256 samples that G.711 decodes to (ITU-T G.711, tables 1 and 2; 16 bits wide)."""
+    """Codes of the 256 samples that G.711 decodes to, ascending (ITU-T G.711, tables 1 and 2; 16 bits wide)."""
     segment, step = np.divmod(np.arange(128), 16)
     if law == "mu-law":
         size = ((2 * step + 33) << (segment + 2)) - 132
     else:
         size = np.where(segment == 0, 2 * step + 1, (2 * step + 33) << np.maximum(segment - 1, 0)) << 3
     samples = np.concatenate([-size, size]).astype(np.int16)
-    return quantize(samples, bits=bits).astype(np.int64)
+    return np.unique(quantize(samples, bits=bits)).astype(np.int64)
 
 
 def levels(codes: npt.NDArray[np.int64], encoding: Encoding, *, is_cut: bool) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""One pass over the chunks of a dataset."""
+"""A survey of the chunks of a dataset."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +12,7 @@ from audiochunk.errors import ConfigError
 from audiochunk.pipeline.executors import Workers, refuse_to_run_in_a_worker
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.storage.manifest import Manifest
+from audiochunk.tools.codecs.entropy import entropy
 from audiochunk.tools.facts.copies import (
     Streams,
     copied_channels,
@@ -35,7 +36,10 @@ def collect(
     workers: int = 1,
     on_bytes: Callable[[int], None] | None = None,
 ) -> Facts:
-    """What the chunks of a dataset are like.
+    """What the chunks of a dataset are like, in one pass over them.
+
+    Some chunks are read again: those that seem to be there more than once, to be compared byte for byte; and those of
+    recordings whose blocks of all channels together are over 2**24 codes and do not end where chunks do.
 
     Args:
         folder: of the dataset.
@@ -92,7 +96,7 @@ def collect(
         rows=streams.rows,
         columns=columns,
         bins=histogram.reshape(256, -1).sum(axis=1) if counted else np.zeros(0, np.int64),
-        entropy=_entropy(histogram) if counted and encoding.bits <= 16 else float("nan"),
+        entropy=entropy(histogram[histogram > 0]) if counted and encoding.bits <= 16 else float("nan"),
         shared=shared,
     )
 
@@ -133,9 +137,3 @@ def _compare(
     columns["repeated_chunks"][:] = streams.sums((same >= 0) & (same != np.arange(len(same))))
     columns["leaked_chunks"][:] = streams.sums(leaked)
     return shared
-
-
-def _entropy(histogram: npt.NDArray[np.int64]) -> float:
-    counts = histogram[histogram > 0]
-    shares = counts / max(1, counts.sum())
-    return abs(float((shares * np.log2(shares)).sum()))

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from audiochunk.config import Encoding
 from audiochunk.signal.quantize import Codes, dequantize, silence
+from audiochunk.tools.codecs.entropy import entropy
 from audiochunk.tools.facts.source import effective_bits, levels
 
 Counts = npt.NDArray[np.int64]
@@ -98,8 +99,7 @@ class Tally:
         """Of single codes, in bits; NaN where there are none, or where they have 24 bits."""
         if not self.n or self.encoding.bits == 24:
             return float("nan")
-        shares = self.counts / self.n
-        return abs(float((shares * np.log2(shares)).sum()))
+        return entropy(self.counts)
 
     def levels(self, *, is_cut: bool) -> tuple[float, float, float]:
         """Mean, root mean square and peak of the samples that the codes stand for, full scale being 1.
