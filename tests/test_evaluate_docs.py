@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 from itertools import pairwise
@@ -14,30 +13,14 @@ import pytest
 import soundfile as sf
 
 import audiochunk
-from audiochunk.cli import cli
 from audiochunk.tools.evaluate import NAMES
+
+from .documents import blocks, calls, command
 
 ROOT = Path(audiochunk.__file__).parents[1]
 PAGE = (ROOT / "docs" / "evaluate.md").read_text(encoding="utf-8")
 TABLES = (ROOT / "benchmarks" / "paper_tables.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
-
-
-def commands(page: str) -> list[list[str]]:
-    """Every call of audiochunk in the shell blocks of a page, as arguments."""
-    lines = "\n".join(blocks(page, "sh") + blocks(page, "console")).replace("\\\n", " ")
-    found = re.findall(r"^(?:\$ )?(?:for .*; do )?audiochunk ([^;|\n]+)", lines, re.MULTILINE)
-    return [shlex.split(call, comments=True) for call in found]
-
-
-def command(name: str) -> click.Command:
-    found = cli.get_command(click.Context(cli), name)
-    assert found is not None
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +45,9 @@ def run(arguments: list[str], folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("number", range(len(commands(PAGE))))
+@pytest.mark.parametrize("number", range(len(calls(PAGE))))
 def test_the_commands_of_the_page_run(workplace: Path, number: int) -> None:
-    arguments = commands(PAGE)[number]
+    arguments = calls(PAGE)[number]
     if "--codec" not in arguments:
         arguments += ["--codec", "gzip-9"]  # all of them take a while
     named = [after for option, after in pairwise(arguments) if option == "--codec"]
@@ -76,7 +59,7 @@ def test_the_commands_of_the_page_run(workplace: Path, number: int) -> None:
 def test_the_commands_of_readme_run(workplace: Path) -> None:
     part = README[README.index("## Listening and comparing") : README.index("## Training")]
     names = []
-    for arguments in commands(part):
+    for arguments in calls(part):
         run([sys.executable, "-m", "audiochunk", *arguments], workplace)
         names.append(arguments[0])
     assert names == ["decode", "evaluate", "report", "inspect"]
@@ -84,7 +67,7 @@ def test_the_commands_of_readme_run(workplace: Path) -> None:
     assert (workplace / "report.html").stat().st_size > 0
 
 
-@pytest.mark.parametrize("arguments", commands(TABLES), ids=" ".join)
+@pytest.mark.parametrize("arguments", calls(TABLES), ids=" ".join)
 def test_the_commands_for_tables_of_papers_are_ones_that_the_program_takes(arguments: list[str]) -> None:
     name, *rest = arguments
     command(name).make_context(name, rest)
