@@ -145,12 +145,21 @@ def _build_planned(task: ShardTask, *, plan: bytes) -> ShardResult:
         MachineError: the plan is another one, or is being sealed.
         OSError: the shard could not be written.
     """
-    result, scratch = make_shard(task)
+    work = Path(os.fsdecode(task.folder))
+
+    def require_plan() -> None:
+        if digest_of_plan(work) != plan:
+            raise MachineError(f"shard {task.name}: another plan was made meanwhile, or a seal has begun; not kept")
+
+    try:
+        result, scratch = make_shard(task)
+    except FileNotFoundError:
+        require_plan()  # with the end of a seal the build folder is gone
+        raise
     if scratch is None:
         return result
     try:
-        if digest_of_plan(scratch.parent) != plan:
-            raise MachineError(f"shard {task.name}: another plan was made meanwhile, or a seal has begun; not kept")
+        require_plan()
         keep_shard(scratch, task.name, result.record, fsync=True)
     finally:
         scratch.unlink(missing_ok=True)
