@@ -123,4 +123,4 @@ def _refuse_options_of_a_plan(ctx: click.Context) -> None:
     for param in ctx.command.params:
         if param.name not in goes and ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
             name = "INPUT" if param.name == "source" else param.opts[0]
-            raise ConfigError(f"{name} was decided by the plan; leave it out with --task")
+            raise ConfigError(f"{name} does not go with --task: the plan has decided")

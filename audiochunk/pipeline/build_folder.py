@@ -10,7 +10,7 @@ import msgspec
 from audiochunk.config import BuildConfig
 from audiochunk.errors import OutputExistsError
 from audiochunk.pipeline.failures import FAILURES
-from audiochunk.pipeline.saved_plan import PLAN
+from audiochunk.pipeline.saved_plan import PLAN, SEALING
 from audiochunk.pipeline.versions import versions
 from audiochunk.storage.files import TEMPORARY_SUFFIX, clear_temporaries, fsync_path, locked, write_whole
 from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS
@@ -89,10 +89,18 @@ def clear(folder: Path) -> None:
     clear_temporaries(folder, prefix=MANIFEST)
 
 
+def take_back_plan(work: Path) -> None:
+    """Remove the plan of a job array, so that its tasks name no more shards. The caller holds the lock."""
+    for name in (PLAN, SEALING):
+        (work / name).unlink(missing_ok=True)
+
+
 def remove(work: Path) -> None:
     """Remove a build folder: what audiochunk has put there, and the folder itself unless something else is in it."""
+    # First: where this is interrupted, nothing of what is left looks like a plan.
+    take_back_plan(work)
     for name in sorted(os.listdir(work)):
-        known = name in (FAILURES, PLAN, RECORDINGS) or name.endswith(TEMPORARY_SUFFIX)
+        known = name in (FAILURES, RECORDINGS) or name.endswith(TEMPORARY_SUFFIX)
         if known or is_shard_name(name.removesuffix(".json").removesuffix(".failed")):
             (work / name).unlink(missing_ok=True)  # a worker that is late removes what it makes itself
     # The marker last: until then this is a build folder that the next build will know.
@@ -103,8 +111,8 @@ def remove(work: Path) -> None:
 
 
 def finish(folder: Path) -> None:
-    """Remove the build folder of a dataset whose build ended between its last two steps."""
+    """Remove the build folder of a dataset whose build ended between its last two steps; one with a plan stays."""
     work = folder / BUILD_FOLDER
-    if is_ours(work):
+    if is_ours(work) and not (work / PLAN).exists():
         with locked(work / _LOCK):
             remove(work)

@@ -135,7 +135,10 @@ class DaskExecutor(Cluster):
             if theirs.cancelled():
                 error = TaskLostError(self._lost)
             elif (error := theirs.exception()) is None:
-                result, error = pickle.loads(theirs.result())
+                try:
+                    result, error = pickle.loads(theirs.result())
+                except Exception as unreadable:  # noqa: BLE001 - whatever it is, somebody waits for this future
+                    error = unreadable
             if error is None:
                 ours.set_result(result)
             elif isinstance(error, AudiochunkError | OSError | MemoryError | TaskLostError):

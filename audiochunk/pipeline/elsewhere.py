@@ -106,7 +106,7 @@ def _samples(root: bytes, planned: Plan) -> Iterator[Sample]:
     usable = [recording for recording in planned.recordings if recording.info is not None]
     for recording in usable[:: max(1, len(usable) // _SAMPLES)][:_SAMPLES]:
         sample = Sample(recording.path, recording.bytes, recording.mtime_ns)
-        if _difference(root, sample) is None:
+        if difference(root, sample) is None:
             yield sample
 
 
@@ -122,11 +122,11 @@ def inspect(expected: Site, samples: tuple[Sample, ...]) -> str | None:
     except OSError as error:
         return f"cannot write into {printable(str(mine.parent))} ({reason(error)}); it must be allowed to"
     for sample in samples:
-        difference = _difference(expected.root, sample)
-        if difference is not None:
+        unlike = difference(expected.root, sample)
+        if unlike is not None:
             return (
                 f"sees another input folder at {printable(expected.root)}"
-                f" ({printable(sample.path)}: {difference}); {_MOUNT}"
+                f" ({printable(sample.path)}: {unlike}); {_MOUNT}"
             )
     return None
 
@@ -155,7 +155,7 @@ def _problem(expected: Site) -> str | None:
     return None
 
 
-def _difference(root: bytes, sample: Sample | Scanned) -> str | None:
+def difference(root: bytes, sample: Sample | Scanned) -> str | None:
     """How a recording differs from what it should be, or None."""
     try:
         fd = open_file(os.path.join(root, sample.path))

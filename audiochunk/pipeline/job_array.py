@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,23 +10,26 @@ from pathlib import Path
 import msgspec
 
 from audiochunk.config import BuildConfig
-from audiochunk.errors import InputError, MachineError, OutputExistsError, RecordingsError
+from audiochunk.errors import InputError, MachineError, OutputExistsError, printable
 from audiochunk.pipeline import build_folder, output
 from audiochunk.pipeline.array_task import ArrayTask
+from audiochunk.pipeline.elsewhere import difference
 from audiochunk.pipeline.executors import Workers, usable_cpus
-from audiochunk.pipeline.failures import Failure, Failures
+from audiochunk.pipeline.failures import Failures
 from audiochunk.pipeline.making import describe_and_advise, shard_task
 from audiochunk.pipeline.plan import Plan, ShardPlan
 from audiochunk.pipeline.prepare import make_plan
 from audiochunk.pipeline.run import Built, machine_errors, make_and_seal
-from audiochunk.pipeline.saved_plan import PLAN, SavedPlan, digest_of_plan
+from audiochunk.pipeline.saved_plan import PLAN, SEALING, SavedPlan, digest_of_plan
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, keep_shard, make_shard, record_path
+from audiochunk.pipeline.task_notes import failed_in_tasks, note_of, note_path, remove_notes, write_note
 from audiochunk.pipeline.watcher import Watcher
-from audiochunk.storage.files import fsync_path, write_whole
-from audiochunk.storage.manifest import BUILD_FOLDER
+from audiochunk.storage.files import fsync_path
+from audiochunk.storage.manifest import BUILD_FOLDER, Manifest
 from audiochunk.storage.shard import shard_name
 
 _NAMED = 5  # missing shards
+_SAMPLES = 16  # recordings that tell whether a machine sees the input
 
 
 def save_plan(
@@ -56,15 +58,36 @@ def save_plan(
     """
     folder = Path(out).absolute()
     with machine_errors(folder):
-        found = output.look(folder, overwrite=overwrite)
-    if found.manifest is not None and not overwrite:
-        raise OutputExistsError(str(folder), "holds a dataset", "choose another --out, or say --overwrite")
+        _require_no_dataset(folder, overwrite=overwrite)
     with Workers(usable_cpus() if workers is None else workers) as at_work:
         planned = make_plan(source, config, split_file=split_file, watcher=watcher, workers=at_work)
     saved = SavedPlan.of(planned, os.path.abspath(os.fsencode(source)))
     with machine_errors(folder), build_folder.entered(folder, planned.config, fsync=True, clears=False) as (work, _):
+        _require_no_dataset(folder, overwrite=overwrite)
+        build_folder.take_back_plan(work)
+        remove_notes(work)
         saved.write(work)
     return planned
+
+
+def _require_no_dataset(folder: Path, *, overwrite: bool) -> None:
+    if output.look(folder, overwrite=overwrite).manifest is not None and not overwrite:
+        raise OutputExistsError(str(folder), "holds a dataset", "choose another --out, or say --overwrite")
+
+
+def _require_input(saved: SavedPlan) -> None:
+    """See that this machine sees the recordings that were planned.
+
+    Raises:
+        MachineError: of a few from all over the folder, it sees none as it was.
+    """
+    usable = [recording for recording in saved.recordings if recording.info is not None]
+    some = usable[:: max(1, len(usable) // _SAMPLES)][:_SAMPLES]
+    if some and all(difference(saved.root, recording) is not None for recording in some):
+        raise MachineError(
+            f"this machine does not see the recordings in {printable(saved.root)} as they were planned; mount the same"
+            " folder at the same path on every machine"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +137,7 @@ def run_task(
     with machine_errors(folder):
         digest = digest_of_plan(work)
         saved = SavedPlan.read(work)
+        _require_input(saved)
         planned = saved.plan()
         by_key = {(shard.split, shard.index): shard for shard in planned.shards}
         mine = planned.shards[task.number :: task.count]
@@ -122,9 +146,10 @@ def run_task(
         chunks = reused = 0
         failed: dict[bytes, str] = {}
         with Workers(usable_cpus() if workers is None else workers) as pool:
-            build = partial(_build_planned, plan=digest)
+            build = partial(_build_planned, plan=digest, fsync=fsync)
             for result in pool.run(build, tasks, at_most=len(mine), name=describe_and_advise):
-                _note(result, by_key[result.split, result.index], planned, work)
+                if digest_of_plan(work) == digest:
+                    write_note(result, by_key[result.split, result.index], planned, work)
                 failed.update(result.failed)
                 chunks, reused = chunks + result.record.chunks, reused + result.reused
                 watcher.finished(result)
@@ -134,11 +159,13 @@ def run_task(
                 # A seal that was interrupted may have moved it into place.
                 fsync_path(work / name if (work / name).exists() else folder / name)
                 fsync_path(record_path(work, name))
+                if note_path(work, name).exists():
+                    fsync_path(note_path(work, name))
             fsync_path(work)
     return TaskDone(names, chunks, reused, dict(sorted(failed.items())))
 
 
-def _build_planned(task: ShardTask, *, plan: bytes) -> ShardResult:
+def _build_planned(task: ShardTask, *, plan: bytes, fsync: bool) -> ShardResult:
     """Make a shard, unless the plan is another one by then: so a task that is late does not meddle.
 
     Raises:
@@ -160,32 +187,10 @@ def _build_planned(task: ShardTask, *, plan: bytes) -> ShardResult:
         return result
     try:
         require_plan()
-        keep_shard(scratch, task.name, result.record, fsync=True)
+        keep_shard(scratch, task.name, result.record, fsync=fsync)
     finally:
         scratch.unlink(missing_ok=True)
     return result
-
-
-def _note(result: ShardResult, shard: ShardPlan, planned: Plan, work: Path) -> None:
-    """Keep beside a shard what failed while it was made, for the seal."""
-    path = _failures_path(work, shard_name(shard.split, shard.index, planned.config.compression))
-    if not result.failed:
-        path.unlink(missing_ok=True)
-        return
-    if planned.config.options.on_error == "fail":
-        raise RecordingsError(list(result.failed))
-    recordings = {planned.recordings[part.recording].path: planned.recordings[part.recording] for part in shard.parts}
-    found = [_Failed(Failure.of(recordings[path], reason), path in result.passing) for path, reason in result.failed]
-    write_whole(path, msgspec.json.encode(found), fsync=False)
-
-
-class _Failed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    failure: Failure
-    passing: bool
-
-
-def _failures_path(work: Path, name: str) -> Path:
-    return work / f"{name}.failed.json"
 
 
 def seal_tasks(
@@ -219,23 +224,29 @@ def seal_tasks(
     work = folder / BUILD_FOLDER
     with machine_errors(folder):
         found = output.look(folder, overwrite=overwrite)
-        if found.manifest is not None and not (work / PLAN).exists():
+        name = SEALING if (work / SEALING).exists() else PLAN
+        if found.manifest is not None and not overwrite and not (work / name).exists():
+            build_folder.finish(folder)
             return None
-        saved = SavedPlan.read(work)
+        saved = SavedPlan.read(work, name=name)
         planned = saved.plan()
         with build_folder.entered(folder, planned.config, fsync=fsync, clears=False):
             records = [_record(work, shard, planned) for shard in planned.shards]
             if found.manifest is not None and not overwrite:
-                if [entry.digest for entry in found.manifest.shards] != [r.digest for r in records if r is not None]:
+                if not _is_of(found.manifest, planned, records):
                     raise OutputExistsError(str(folder), "holds another dataset", "say --overwrite, or plan elsewhere")
                 build_folder.remove(work)
                 return None
             failures = Failures(work, planned.recordings, planned.config.encoding)
+            found_failing: dict[bytes, str] = {}
             if planned.config.options.on_error == "skip":
                 failures.recall()
-                failures.add(_failed_in_tasks(planned, work))
-            _require_all(saved, planned, records, failures, folder)
-            saved.write(work)
+                found_failing = dict(failed_in_tasks(planned, work))
+            # Until all shards are there, nothing is changed.
+            _require_all(saved, planned, records, {*failures.reasons, *found_failing}, folder)
+            _require_input(saved)
+            (work / name).replace(work / SEALING)
+            failures.add(found_failing.items())
             build_folder.clear(folder)
             if overwrite:
                 output.clear(folder, fsync=fsync)
@@ -245,6 +256,16 @@ def seal_tasks(
                     saved.root, folder, planned, pool, failures=failures, fsync=fsync, watcher=watcher
                 )
     return replace(built, seconds=time.perf_counter() - began)
+
+
+def _is_of(manifest: Manifest, planned: Plan, records: list[ShardRecord | None]) -> bool:
+    """Whether a dataset is what a plan came to, so that only the end of its seal is missing."""
+    digests = [record.digest for record in records if record is not None]
+    return (
+        manifest.config == planned.config
+        and len(digests) == len(records)
+        and digests == [entry.digest for entry in manifest.shards]
+    )
 
 
 def _record(work: Path, shard: ShardPlan, planned: Plan) -> ShardRecord | None:
@@ -259,26 +280,8 @@ def _record(work: Path, shard: ShardPlan, planned: Plan) -> ShardRecord | None:
     return None
 
 
-def _failed_in_tasks(planned: Plan, work: Path) -> Iterator[tuple[bytes, str]]:
-    """(path, reason) of what failed for a reason that holds, as far as recordings are as they were then."""
-    for shard in planned.shards:
-        recordings = {r.path.hex(): r for r in (planned.recordings[part.recording] for part in shard.parts)}
-        for failed in _failures_of(shard, planned, work):
-            recording = recordings.get(failed.failure.path_hex)
-            if recording is not None and failed.failure.is_of(recording) and not failed.passing:
-                yield recording.path, failed.failure.reason
-
-
-def _failures_of(shard: ShardPlan, planned: Plan, work: Path) -> list[_Failed]:
-    path = _failures_path(work, shard_name(shard.split, shard.index, planned.config.compression))
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=list[_Failed])
-    except (OSError, ValueError):
-        return []
-
-
 def _require_all(
-    saved: SavedPlan, planned: Plan, records: list[ShardRecord | None], failures: Failures, folder: Path
+    saved: SavedPlan, planned: Plan, records: list[ShardRecord | None], failing: set[bytes], folder: Path
 ) -> None:
     """Raise InputError where a shard is not there, but for those that have to be made again in any case."""
     work = folder / BUILD_FOLDER
@@ -287,8 +290,8 @@ def _require_all(
         task = shard_task(shard, planned, root=saved.root, work=os.fsencode(work))
         if record is None or (
             record.fingerprint != task.fingerprint
-            and not any(part.path in failures.reasons for part in task.parts)
-            and not _failures_of(shard, planned, work)
+            and not any(part.path in failing for part in task.parts)
+            and note_of(shard, planned, work) is None
         ):
             missing.append((number, task.name))
     if missing:

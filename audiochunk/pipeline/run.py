@@ -139,6 +139,8 @@ def _build(
         found = output.look(folder, overwrite=overwrite)
         if found.manifest is not None and not overwrite:
             raise OutputExistsError(str(folder), "another build has made a dataset here meanwhile", "build again")
+        build_folder.take_back_plan(work)
+        build_folder.clear(folder)
         if overwrite:
             output.clear(folder, fsync=fsync)
         if before is not None and before != planned.config:

@@ -12,10 +12,12 @@ from audiochunk.errors import InputError, MachineError
 from audiochunk.pipeline.plan import Plan, plan
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.versions import differences, versions
-from audiochunk.storage.files import write_whole
+from audiochunk.storage.files import open_plain, write_whole
 
 PLAN = "plan.msgpack"
+SEALING = "sealing.msgpack"  # the plan while it is sealed: tasks read only the other name
 _DIGEST_BYTES = 16
+_NOTHING = "nothing is planned here: run `audiochunk plan` first"
 
 
 class SavedPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,8 +67,8 @@ class SavedPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         write_whole(work / PLAN, xxhash.xxh3_128_digest(data) + data, fsync=True)
 
     @classmethod
-    def read(cls, work: Path) -> "SavedPlan":
-        """The plan that is kept in a build folder.
+    def read(cls, work: Path, *, name: str = PLAN) -> "SavedPlan":
+        """The plan that is kept in a build folder, under the name for tasks or that for a seal.
 
         Raises:
             InputError: there is none, or it is damaged.
@@ -74,9 +76,11 @@ class SavedPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             OSError: it could not be read.
         """
         try:
-            data = (work / PLAN).read_bytes()
+            with open_plain(work / name) as file:
+                data = file.read()
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise InputError(work.parent, "nothing is planned here: run `audiochunk plan` first") from error
+            what = "a seal has begun; only `audiochunk seal` goes on" if (work / SEALING).exists() else _NOTHING
+            raise InputError(work.parent, what) from error
         body = data[_DIGEST_BYTES:]
         if xxhash.xxh3_128_digest(body) != data[:_DIGEST_BYTES]:
             raise InputError(work / PLAN, "the plan is damaged: run `audiochunk plan` again")
@@ -91,7 +95,7 @@ class SavedPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def digest_of_plan(work: Path) -> bytes:
     """What tells the plan in a build folder from every other; empty where there is none."""
     try:
-        with (work / PLAN).open("rb") as file:
+        with open_plain(work / PLAN) as file:
             return file.read(_DIGEST_BYTES)
     except OSError:
         return b""

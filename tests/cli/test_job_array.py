@@ -116,9 +116,9 @@ def test_a_refused_recording_is_an_exit_code_of_3_at_the_plan_and_the_seal(wavs:
     [
         (("--task", "1/1"), "task is auto, or I/N"),
         (("--task", "auto"), "SLURM_ARRAY_TASK_ID"),
-        (("wavs", "--task", "0/1"), "INPUT was decided by the plan"),
-        (("--task", "0/1", "--bits", "16"), "--bits was decided by the plan"),
-        (("--task", "0/1", "--overwrite"), "--overwrite was decided by the plan"),
+        (("wavs", "--task", "0/1"), "INPUT does not go with --task"),
+        (("--task", "0/1", "--bits", "16"), "--bits does not go with --task"),
+        (("--task", "0/1", "--overwrite"), "--overwrite does not go with --task"),
         ((), "give INPUT, the folder of recordings; or --task"),
     ],
 )
