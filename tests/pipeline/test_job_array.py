@@ -237,6 +237,142 @@ def test_a_task_that_is_late_names_no_shard(
         assert files_of(out) == built(wavs, tmp_path / "one")
 
 
+def test_a_task_that_begins_during_a_seal_or_after_a_build_is_refused(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 1)
+
+    class Meddling(Watcher):
+        refused = 0
+
+        def finished(self, result: Any) -> None:
+            with pytest.raises(InputError, match="a seal has begun; only `audiochunk seal` goes on"):
+                tasks(out, 1)
+            self.refused += 1
+
+    meddling = Meddling()
+    seal_tasks(out, workers=1, fsync=False, watcher=meddling)
+    assert meddling.refused > 0
+    assert files_of(out) == built(wavs, tmp_path / "one")
+
+
+def test_a_build_in_the_folder_takes_the_plan_away_from_tasks(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+
+    class Meddling(Watcher):
+        refused = 0
+
+        def finished(self, result: Any) -> None:
+            with pytest.raises(InputError, match="nothing is planned here"):
+                tasks(out, 1)
+            self.refused += 1
+
+    meddling = Meddling()
+    run.build(wavs, out, BuildConfig.make(**OPTIONS), workers=1, fsync=False, watcher=meddling)
+    assert meddling.refused > 0
+    assert files_of(out) == built(wavs, tmp_path / "one")
+
+
+def test_what_failed_by_another_plan_is_not_believed(wavs: Path, tmp_path: Path) -> None:
+    """NaN in the end that only padding keeps: with the tail dropped, the recording is all right."""
+    noise = np.random.default_rng(1).uniform(-0.5, 0.5, 20_100).astype(np.float32)
+    noise[-1] = np.nan
+    (wavs / "4.wav").unlink()
+    sf.write(wavs / "tail.wav", noise, 16_000, subtype="FLOAT")
+    out = tmp_path / "out"
+    planned(wavs, out, tail="pad")
+    assert any(each.failed for each in tasks(out, 1))
+    planned(wavs, out)
+    with pytest.raises(InputError, match="shards are not there"):
+        seal(out)
+    tasks(out, 1)
+    sealed = seal(out)
+    assert sealed is not None
+    assert sealed.failed == {}
+    assert files_of(out) == built(wavs, tmp_path / "one")
+
+
+def test_an_early_seal_changes_nothing(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 2, only=range(1))
+    before = files_of(out)
+    with pytest.raises(InputError, match="shards are not there"):
+        seal(out)
+    assert files_of(out) == before
+
+
+def test_a_machine_that_does_not_see_the_recordings_makes_and_seals_nothing(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 1)
+    before = files_of(out)
+    wavs.rename(tmp_path / "elsewhere")
+    wavs.mkdir()
+    for call in (lambda: tasks(out, 1), lambda: seal(out)):
+        with pytest.raises(MachineError, match="this machine does not see the recordings"):
+            call()
+    assert files_of(out) == before
+    wavs.rmdir()
+    (tmp_path / "elsewhere").rename(wavs)
+    assert seal(out) is not None
+
+
+def test_an_unfinished_plan_beside_a_dataset_is_not_taken_for_its_seal(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    expected = built(wavs, out)
+    extra = np.random.default_rng(2).uniform(-0.5, 0.5, 60_000).astype(np.float32)
+    sf.write(wavs / "9.wav", extra, 16_000, subtype="FLOAT")
+    save_plan(wavs, out, BuildConfig.make(**OPTIONS), workers=1, overwrite=True)
+    tasks(out, 4, only=range(2))
+    with pytest.raises(OutputExistsError, match="holds another dataset"):
+        seal(out)
+    # Nor does a build that finds the old dataset up to date take the plan away.
+    (wavs / "9.wav").rename(tmp_path / "9.wav")
+    assert run.build(wavs, out, BuildConfig.make(**OPTIONS), workers=1, fsync=False).up_to_date
+    assert {name: data for name, data in files_of(out).items() if ".build" not in name} == expected
+    (tmp_path / "9.wav").rename(wavs / "9.wav")
+    tasks(out, 4)
+    assert seal(out, overwrite=True) is not None
+    assert files_of(out) == built(wavs, tmp_path / "one")
+
+
+def test_nothing_planned_is_said_where_a_dataset_is_to_be_replaced(wavs: Path, tmp_path: Path) -> None:
+    built(wavs, tmp_path / "out")
+    with pytest.raises(InputError, match="nothing is planned here"):
+        seal(tmp_path / "out", overwrite=True)
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_a_seal_that_is_killed_while_it_clears_up_is_finished(
+    wavs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out, split="dev=0.5,train=0.5")
+    tasks(out, 1)
+
+    class Killed(BaseException):
+        pass
+
+    unlink, done = Path.unlink, 0
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        nonlocal done
+        if (out / MANIFEST).exists() and path.parent.name == BUILD_FOLDER:
+            if done == after:
+                raise Killed
+            done += 1
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed)
+        with pytest.raises(Killed):
+            seal(out)
+    assert seal(out) is None
+    assert files_of(out) == built(wavs, tmp_path / "one", split="dev=0.5,train=0.5")
+
+
 def test_to_seal_again_does_nothing(wavs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     planned(wavs, out)
