@@ -92,7 +92,8 @@ def clear(folder: Path) -> None:
 def take_back_plan(work: Path) -> None:
     """Remove the plan of a job array, so that its tasks name no more shards. The caller holds the lock."""
     for name in (PLAN, SEALING):
-        (work / name).unlink(missing_ok=True)
+        if (work / name).exists():
+            (work / name).unlink()
 
 
 def remove(work: Path) -> None:
