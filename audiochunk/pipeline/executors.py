@@ -2,6 +2,7 @@
 
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from contextlib import contextmanager, nullcontext
@@ -46,25 +47,25 @@ class SerialExecutor(Executor):
         return future
 
 
-class Cluster(Executor):
+class Cluster(Executor, ABC):
     """An executor whose workers are on other machines, and come and go."""
 
     @property
+    @abstractmethod
     def n_threads(self) -> int:
         """Tasks that the workers run at once, at least 1.
 
         Raises:
             MachineError: there is nobody left who would run one.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def ask(self, fn: Callable[..., Result], /, *args: Any) -> dict[str, Result]:
         """What a function gives on every worker that is there now, by the worker's name.
 
         Raises:
             MachineError: a worker could not be asked.
         """
-        raise NotImplementedError
 
     def find_fault(self) -> None:
         """Say what broke a task, where that can be told.

@@ -15,9 +15,10 @@ from audiochunk.config import BuildConfig
 from audiochunk.errors import InputError, MachineError, OutputExistsError, RecordingsError
 from audiochunk.pipeline import build_folder, job_array, run, saved_plan
 from audiochunk.pipeline.array_task import ArrayTask
-from audiochunk.pipeline.job_array import run_task, save_plan, seal_tasks
+from audiochunk.pipeline.job_array import run_task, save_plan
 from audiochunk.pipeline.saved_plan import PLAN
 from audiochunk.pipeline.shards import ShardTask
+from audiochunk.pipeline.task_seal import seal_tasks
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.storage.files import write_whole
