@@ -1,0 +1,137 @@
+"""The seal of a job array: a dataset of the shards that its tasks have made."""
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from audiochunk.errors import InputError, OutputExistsError
+from audiochunk.pipeline import build_folder, output
+from audiochunk.pipeline.executors import Workers, usable_cpus
+from audiochunk.pipeline.failures import Failures
+from audiochunk.pipeline.job_array import require_input
+from audiochunk.pipeline.making import shard_task
+from audiochunk.pipeline.plan import Plan, ShardPlan
+from audiochunk.pipeline.run import Built, machine_errors, make_and_seal
+from audiochunk.pipeline.saved_plan import PLAN, SEALING, SavedPlan
+from audiochunk.pipeline.shards import ShardRecord, record_path
+from audiochunk.pipeline.task_notes import failed_in_tasks, note_of
+from audiochunk.pipeline.watcher import Watcher
+from audiochunk.storage.manifest import BUILD_FOLDER, Manifest
+from audiochunk.storage.shard import shard_name
+
+_NAMED = 5  # missing shards
+
+
+def seal_tasks(
+    out: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    fsync: bool = True,
+    overwrite: bool = False,
+    watcher: Watcher | None = None,
+) -> Built | None:
+    """Make a dataset of the shards that tasks have made; None where that has been done before.
+
+    All shards are read and compared with their digests. Those that hold part of a recording which failed in another
+    task are made again without it.
+
+    Args:
+        out: folder of the dataset, planned by `save_plan`.
+        workers: processes to use; None means as many as this process may use CPUs.
+        fsync: whether the dataset must survive a loss of power once this returns.
+        overwrite: whether a dataset in `out` may be replaced.
+        watcher: told of progress and warnings.
+
+    Raises:
+        InputError: nothing is planned there, or shards are missing; says which.
+        OutputExistsError: `out` holds another dataset.
+        MachineError: other versions than those of the plan, the machine refused, or another build is at work.
+    """
+    began = time.perf_counter()
+    watcher = watcher or Watcher()
+    folder = Path(out).absolute()
+    work = folder / BUILD_FOLDER
+    with machine_errors(folder):
+        found = output.look(folder, overwrite=overwrite)
+        name = SEALING if (work / SEALING).exists() else PLAN
+        if found.manifest is not None and not overwrite and not (work / name).exists():
+            build_folder.finish(folder)
+            return None
+        saved = SavedPlan.read(work, name=name)
+        planned = saved.plan()
+        with build_folder.entered(folder, planned.config, fsync=fsync, clears=False):
+            records = [_record(work, shard, planned) for shard in planned.shards]
+            if found.manifest is not None and not overwrite:
+                if not _is_of(found.manifest, planned, records):
+                    raise OutputExistsError(str(folder), "holds another dataset", "say --overwrite, or plan elsewhere")
+                build_folder.remove(work)
+                return None
+            failures = Failures(work, planned.recordings, planned.config.encoding)
+            found_failing: dict[bytes, str] = {}
+            if planned.config.options.on_error == "skip":
+                failures.recall()
+                found_failing = dict(failed_in_tasks(planned, work))
+            # Until all shards are there, nothing is changed.
+            _require_all(saved, planned, records, {*failures.reasons, *found_failing}, folder)
+            require_input(saved)
+            (work / name).replace(work / SEALING)
+            failures.add(found_failing.items())
+            build_folder.clear(folder)
+            if overwrite:
+                output.clear(folder, fsync=fsync)
+            watcher.planned(planned)
+            with Workers(usable_cpus() if workers is None else workers) as pool:
+                built = make_and_seal(
+                    saved.root, folder, planned, pool, failures=failures, fsync=fsync, watcher=watcher
+                )
+    return replace(built, seconds=time.perf_counter() - began)
+
+
+def _is_of(manifest: Manifest, planned: Plan, records: list[ShardRecord | None]) -> bool:
+    """Whether a dataset is what a plan came to, so that only the end of its seal is missing."""
+    digests = [record.digest for record in records if record is not None]
+    return (
+        manifest.config == planned.config
+        and len(digests) == len(records)
+        and digests == [entry.digest for entry in manifest.shards]
+    )
+
+
+def _record(work: Path, shard: ShardPlan, planned: Plan) -> ShardRecord | None:
+    """The record of a shard whose file is there, or has been moved into place, with the size that it says."""
+    name = shard_name(shard.split, shard.index, planned.config.compression)
+    with suppress(OSError, ValueError):  # DecodeError is a ValueError
+        record = msgspec.json.decode(record_path(work, name).read_bytes(), type=ShardRecord)
+        for place in (work, work.parent):
+            with suppress(OSError):
+                if (place / name).stat().st_size == record.bytes:
+                    return record
+    return None
+
+
+def _require_all(
+    saved: SavedPlan, planned: Plan, records: list[ShardRecord | None], failing: set[bytes], folder: Path
+) -> None:
+    """Raise InputError where a shard is not there, but for those that have to be made again in any case."""
+    work = folder / BUILD_FOLDER
+    missing = []
+    for number, (shard, record) in enumerate(zip(planned.shards, records, strict=True)):
+        task = shard_task(shard, planned, root=saved.root, work=os.fsencode(work))
+        if record is None or (
+            record.fingerprint != task.fingerprint
+            and not any(part.path in failing for part in task.parts)
+            and note_of(shard, planned, work) is None
+        ):
+            missing.append((number, task.name))
+    if missing:
+        some = ", ".join(f"{name} (number {number:,})" for number, name in missing[:_NAMED])
+        more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
+        raise InputError(
+            folder,
+            f"{len(missing):,} of {len(records):,} shards are not there: {some}{more}; run their tasks: with"
+            " --task I/N, I is the remainder of the number by N",
+        )
