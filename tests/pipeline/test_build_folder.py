@@ -57,7 +57,7 @@ def test_a_folder_that_says_so_is_ours_whatever_else_is_in_it(work: Path, marker
     "name",
     [
         "notes.txt",
-        "failed.json",
+        "failed.jsonl",
         "train-00000.safetensors",
         "build",
         "build.jsonx",
@@ -193,7 +193,7 @@ def test_a_folder_that_is_not_ours_is_not_entered_nor_changed(folder: Path, make
 WRITTEN = [
     "build.json",
     "lock",
-    "failed.json",
+    "failed.jsonl",
     "recordings.jsonl",
     "train-00000.safetensors",
     "train-00000.safetensors.json",
