@@ -1,6 +1,5 @@
 """The recordings of a scan, in path order, in memory or in a file: there may be ten million."""
 
-import tempfile
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -61,6 +60,8 @@ class Catalog(Sequence[Scanned]):
             self._in_memory.append(self._last)
         else:
             if self._in_file is None:
+                import tempfile  # and much behind it, which few builds need
+
                 file = tempfile.TemporaryFile(prefix="audiochunk-", buffering=0)  # noqa: SIM115  # closed with this
                 weakref.finalize(self, file.close)
                 self._in_file = Pages(file)
