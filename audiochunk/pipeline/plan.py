@@ -111,7 +111,7 @@ class Planner:
         """Take in the next recording.
 
         Raises:
-            OSError: the catalog could not be written.
+            MachineError: the catalog could not be written.
         """
         number = len(self._catalog)
         self._catalog.add(recording, split)
@@ -141,7 +141,7 @@ def plan(
     """The plan of recordings in path order, given the split of each; the rest as for `Planner`.
 
     Raises:
-        OSError: the catalog could not be written.
+        MachineError: the catalog could not be written.
     """
     planner = Planner(config, asked)
     for recording, split in zip(recordings, splits, strict=True):
