@@ -2,11 +2,16 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from audiochunk.cli.folder import DatasetFolder
 from audiochunk.cli.output import check_file
 from audiochunk.errors import ConfigError, printable
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 
 @click.command()

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from audiochunk.cli.facts import check_stats, find_facts, print_facts
+from audiochunk.cli.folder import DatasetFolder
 from audiochunk.errors import ConfigError, printable
 
 if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
     from audiochunk.tools.evaluate import Evaluation, Row
 
 _TITLES = {

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiochunk.cli.facts import check_stats, find_facts, print_facts
+from audiochunk.cli.folder import DatasetFolder
 from audiochunk.cli.report import save_picture
 from audiochunk.cli.show import show_chunk, show_recording
 from audiochunk.errors import ConfigError, printable
 
 if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
     from audiochunk.tools.facts import Facts
 
 _SHOWN = 10  # refused recordings and kinds that are listed without --all

@@ -1,12 +1,17 @@
 """audiochunk report"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from audiochunk.cli.facts import find_facts
+from audiochunk.cli.folder import DatasetFolder
 from audiochunk.cli.output import check_file
 from audiochunk.errors import ConfigError, printable
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 
 @click.command()

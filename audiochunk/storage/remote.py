@@ -4,8 +4,11 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
+
+import xxhash
 
 from audiochunk.errors import DatasetError, MachineError, NoDatasetError, reason
 from audiochunk.storage.cache import Cache, default_cache
@@ -28,7 +31,8 @@ class RemoteFolder:
         self._manifest: bytes | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RemoteFolder, (self.objects, self.cache)
+        digest = None if self._manifest is None else xxhash.xxh3_128_hexdigest(self._manifest)
+        return _unpickled, (self.objects, self.cache, digest)
 
     def __str__(self) -> str:
         return self.objects.url
@@ -38,11 +42,6 @@ class RemoteFolder:
 
     def __truediv__(self, name: str) -> str:
         return self.objects.url_of(name)
-
-    @property
-    def name(self) -> str:
-        """The last part of the URL."""
-        return self.objects.url.rstrip("/").rpartition("/")[2]
 
     def manifest(self, name: str, most: int) -> bytes:
         """The bytes of the manifest: the same ones every time, so that all that is read belongs together.
@@ -141,6 +140,16 @@ class RemoteFolder:
         file.seek(0)
 
 
+def _unpickled(objects: Objects, cache: Cache, digest: str | None) -> RemoteFolder:
+    return RemoteFolder(objects, cache) if digest is None else _kept(objects, cache, digest)
+
+
+@lru_cache(16)
+def _kept(objects: Objects, cache: Cache, digest: str) -> RemoteFolder:
+    """One for all that are unpickled with this manifest: a worker then reads it once, and not with every task."""
+    return RemoteFolder(objects, cache)
+
+
 Folder: TypeAlias = Path | RemoteFolder
 #: A path, or the URL of what lies elsewhere: for messages.
 Where: TypeAlias = Path | str
@@ -163,6 +172,11 @@ def folder_at(
         return Path(path)
     url = os.fspath(path)
     return local_path(url) or RemoteFolder(Objects(url), default_cache(cache, cache_bytes))
+
+
+def name_of(folder: Folder) -> str:
+    """What a dataset's folder is called."""
+    return folder.resolve().name if isinstance(folder, Path) else str(folder).rstrip("/").rpartition("/")[2]
 
 
 def open_in(folder: Folder, name: str) -> BinaryIO:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import groupby
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import xxhash
@@ -20,6 +20,9 @@ from audiochunk.signal.chunking import Stream
 from audiochunk.storage.manifest import MANIFEST, RECORDINGS, Manifest, SplitTotals
 from audiochunk.storage.recordings import RecordingRow, path_fields
 from audiochunk.tools.stored import Finding, open_file
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 MAX_LINE_BYTES = 2**20
 
@@ -131,7 +134,7 @@ def read_lines(fd: int, digest: "xxhash.xxh3_128 | None" = None) -> Iterator[Lin
             yield Finding(RECORDINGS, f"line {number + 1:,}", "a file that can be read", reason(error))
 
 
-def check_table(folder: Path, manifest: Manifest) -> tuple[dict[str, Held] | None, list[Finding]]:
+def check_table(folder: "Folder", manifest: Manifest) -> tuple[dict[str, Held] | None, list[Finding]]:
     """What the rows of each split come to, and all that is wrong with them.
 
     Returns:
