@@ -18,7 +18,7 @@ def is_url(path: str | os.PathLike[str]) -> bool:
     >>> is_url("s3://bucket/shards"), is_url("/data/shards"), is_url(Path("s3:/bucket"))
     (True, False, False)
     """
-    return isinstance(path, str) and _URL.fullmatch(path) is not None
+    return isinstance(path, str) and "://" in path and _URL.fullmatch(path) is not None
 
 
 def local_path(url: str) -> Path | None:
