@@ -48,7 +48,7 @@ def decode(
     workers: int | None,
     overwrite: bool,
 ) -> None:
-    """Turn chunks of the dataset in the folder DIR back into WAV files.
+    """Turn chunks of the dataset in the folder DIR, or at a URL, back into WAV files.
 
     They have the rate and channels of their recordings, and the bits that hold what the dataset has of them. Quantized
     linearly with at least as many --bits as a recording has, its samples come back as they were, but for the tail that

@@ -75,7 +75,7 @@ def evaluate(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Tell what codecs make of the chunks of the dataset in the folder DIR, beside a model if you have one.
+    """Tell what codecs make of the chunks of the dataset in the folder DIR, or at a URL, beside a model of yours.
 
     All that is encoded is decoded again and compared before its size counts.
     """

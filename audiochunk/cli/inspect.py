@@ -55,7 +55,7 @@ def inspect(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Tell what the dataset in the folder DIR holds."""
+    """Tell what the dataset in the folder DIR, or at a URL such as s3://bucket/shards, holds."""
     if chunk is not None and recording is not None:
         raise ConfigError("--chunk and --recording: give one or the other")
     if split is not None and chunk is None:

@@ -66,7 +66,7 @@ def report(
     workers: int | None,
     overwrite: bool,
 ) -> None:
-    """Make one HTML page of the dataset in the folder DIR, to look at and to listen to.
+    """Make one HTML page of the dataset in the folder DIR, or at a URL, to look at and to listen to.
 
     It needs nothing but a browser: no network, no other file. The same dataset and options make the same page.
     """

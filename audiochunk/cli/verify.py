@@ -47,7 +47,7 @@ def _share(ctx: click.Context, param: click.Parameter, value: str | None) -> Fra
 def verify(
     ctx: click.Context, /, folder: "Folder", *, source: Path | None, share: Fraction | None, as_json: bool
 ) -> None:
-    """Look for damage in the dataset in the folder DIR: compare everything in it with everything else.
+    """Look for damage in the dataset in the folder DIR, or at a URL: compare everything in it with everything else.
 
     Prints all findings, one a line, and a verdict. Exits with 5 if there is any finding.
     """

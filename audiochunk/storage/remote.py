@@ -84,7 +84,7 @@ class RemoteFolder:
             if found != digest:
                 raise DatasetError(self / name, f"digest {found}; the manifest says {digest}: it is not that shard")
 
-        with self.cache.opened(f"{digest}-{bytes}{kind}", _twice(fetch)) as file:
+        with self.cache.opened(f"{digest}-{bytes}{kind}", _twice(fetch), size=bytes) as file:
             yield file
 
     @contextmanager

@@ -1,8 +1,14 @@
 import os
 import threading
 import time
+from collections.abc import Callable
+
+import pytest
 
 from audiochunk.reader.ahead import Ahead
+
+# From 3.12 on, Python warns of every fork of a process that has threads; that it works is what is tested.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 
 
 class Things:
@@ -17,9 +23,9 @@ class Things:
         self.go.wait(10)
 
 
-def until(holds: "object", seconds: float = 5) -> None:
+def until(holds: Callable[[], object], seconds: float = 5) -> None:
     end = time.monotonic() + seconds
-    while not holds():  # type: ignore[operator]
+    while not holds():
         assert time.monotonic() < end
         time.sleep(0.005)
 

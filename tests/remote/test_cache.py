@@ -13,6 +13,9 @@ from audiochunk.errors import ConfigError, DatasetError, MachineError
 from audiochunk.storage import cache as cache_module
 from audiochunk.storage.cache import DEFAULT_BYTES, Cache, default_cache
 
+# From 3.12 on, Python warns of every fork of a process that has threads; that it works is what is tested.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+
 
 def writes(data: bytes) -> Callable[[BinaryIO], None]:
     def fetch(file: BinaryIO) -> None:
@@ -50,6 +53,14 @@ def test_failed_fetch_leaves_nothing(tmp_path: Path, error: BaseException) -> No
         read(cache, "x", fails)
     assert list(tmp_path.iterdir()) == []
     assert read(cache, "x", writes(b"whole")) == b"whole"
+
+
+def test_file_that_somebody_has_cut_is_fetched_anew(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    read(cache, "x", writes(b"hello"))
+    (tmp_path / "x").write_bytes(b"hel")
+    with cache.opened("x", writes(b"hello"), size=5) as file:
+        assert file.read() == b"hello"
 
 
 def test_full_disk_is_the_machine(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ from audiochunk.storage.objects import Objects
 from .conftest import put
 from .servers import Fault, Proxy
 
+# From 3.12 on, Python warns of every fork of a process that has threads; that it works is what is tested.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+
 
 def until(holds: Callable[[], object], seconds: float = 20) -> None:
     end = time.monotonic() + seconds
