@@ -1,6 +1,7 @@
 """The summary of a dataset that was built, or planned."""
 
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from audiochunk.errors import printable
 if TYPE_CHECKING:
     from audiochunk.pipeline.plan import Plan
     from audiochunk.pipeline.run import Built
+    from audiochunk.storage.manifest import ShardEntry
     from audiochunk.tools.summary import Tally
 
 _SHOWN = 50  # refused recordings that are listed by name
@@ -19,15 +21,20 @@ _MUCH_LOSS = 0.05
 
 def report_on(plan: "Plan", built: "Built | None", tally: "Tally") -> dict[str, Any]:
     """The summary of a build, or of a plan where nothing was built; the numbers that are printed."""
-    from audiochunk.pipeline.plan import rows
+    from audiochunk.pipeline.rows import rows
+    from audiochunk.storage.shard import shard_name
     from audiochunk.tools.summary import plain
 
     encoding = plan.config.encoding
-    if built is None or built.up_to_date:
-        for row in rows(plan, failed=built.failed, clipped=built.clipped) if built else rows(plan):
+    if built is None:
+        for row in rows(plan):
             tally.add(row)
     summary = tally.summary(plan.names)
-    report = plain(summary, encoding) | {"shards": len(plan.shards)}
+    entries: Collection[ShardEntry] = ()
+    if built is not None:
+        made = {shard_name(*place, plan.config.compression) for place in plan.shards.places()}
+        entries = [entry for entry in built.manifest.shards if built.up_to_date or entry.name in made]
+    report = plain(summary, encoding) | {"shards": len(plan.shards) if built is None else len(entries)}
     for name, split in report["splits"].items():
         share = plan.asked.get(name)
         split["asked"] = None if share is None else float(share)
@@ -36,7 +43,10 @@ def report_on(plan: "Plan", built: "Built | None", tally: "Tally") -> dict[str, 
             "up_to_date": built.up_to_date,
             "dataset_id": built.manifest.dataset_id,
             "clipped": summary.total.clipped,
-            "bytes_on_disk": sum(shard.bytes for shard in built.manifest.shards),
+            "bytes_on_disk": sum(entry.bytes for entry in entries),
+            "generations": built.manifest.generations,
+            "dataset_chunks": sum(split.chunks for split in built.manifest.splits.values()),
+            "dataset_shards": len(built.manifest.shards),
             "reused_shards": built.reused,
             "rebuilt_shards": built.rebuilt,
             "seconds": built.seconds,
@@ -69,7 +79,9 @@ def print_report(plan: "Plan", report: dict[str, Any], *, out: Path, verb: str) 
     if plan.config.compression and "bytes_on_disk" in report:
         shards += f", {size(report['bytes_on_disk'])} compressed"
     line("shards", shards)
-    if report.get("reused_shards") and verb == "built":
+    if report.get("dataset_shards", 0) > report["shards"]:
+        line("", f"with which the dataset has {report['dataset_shards']:,}, and {report['dataset_chunks']:,} chunks")
+    if report.get("reused_shards") and verb != "sealed":
         line("", f"{report['reused_shards']:,} of them taken over from an interrupted build")
     if report.get("rebuilt_shards"):
         whose = "of an interrupted build" if verb == "built" else "of the tasks"
@@ -87,8 +99,8 @@ def print_report(plan: "Plan", report: dict[str, Any], *, out: Path, verb: str) 
         line("clipped", f"{count(report['clipped'], 'sample')} lay beyond full scale")
     if len(report["kinds"]) > 1 or "seconds" not in report:
         _print_kinds(report["kinds"])
-    _print_notes(report["notes"])
-    _print_skipped(report["skipped"], where)
+    _print_notes(report)
+    _print_skipped(report, where)
     if "seconds" in report:
         click.echo(f"next: audiochunk inspect {shlex.quote(where)}")
 
@@ -114,19 +126,21 @@ def _print_kinds(kinds: list[dict[str, Any]]) -> None:
         click.echo(f"    and {len(kinds) - len(shown)} more kinds")
 
 
-def _print_notes(notes: list[dict[str, str]]) -> None:
-    by_kind: dict[str, list[dict[str, str]]] = {}
-    for note in notes:
-        by_kind.setdefault(note["note"].partition(":")[0], []).append(note)
-    for kind, found in sorted(by_kind.items(), key=lambda item: -len(item[1])):
-        click.echo(f"  {kind}: {len(found):,} ({found[0]['path']} for one: {found[0]['note']})")
+def _print_notes(report: dict[str, Any]) -> None:
+    first: dict[str, dict[str, str]] = {}
+    for note in report["notes"]:
+        first.setdefault(note["note"].partition(":")[0], note)
+    for kind, n in report["notes_by_kind"].items():
+        one = f" ({first[kind]['path']} for one: {first[kind]['note']})" if kind in first else ""
+        click.echo(f"  {kind}: {n:,}{one}")
 
 
-def _print_skipped(skipped: list[dict[str, str]], where: str) -> None:
-    if not skipped:
+def _print_skipped(report: dict[str, Any], where: str) -> None:
+    n = report["recordings_skipped"]
+    if not n:
         return
-    click.echo(f"skipped {len(skipped):,}:")
-    for item in skipped[:_SHOWN]:
+    click.echo(f"skipped {n:,}:")
+    for item in report["skipped"][:_SHOWN]:
         click.echo(f"  {item['path']}: {item['reason']}")
-    if len(skipped) > _SHOWN:
-        click.echo(f"  and {len(skipped) - _SHOWN:,} more: audiochunk inspect {shlex.quote(where)} --all")
+    if n > _SHOWN:
+        click.echo(f"  and {n - _SHOWN:,} more: audiochunk inspect {shlex.quote(where)} --all")

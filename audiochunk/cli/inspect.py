@@ -143,8 +143,10 @@ def _show_dataset(folder: "Folder", facts: "Facts | None", *, show_all: bool, as
     _print_histogram(report["histogram"], report["bits"])
     if facts is not None:
         print_facts(facts)
-    _print_list("notes", [f"{n['path']}: {n['note']}" for n in report["notes"]], show_all=show_all)
-    _print_list("skipped", [f"{s['path']}: {s['reason']}" for s in report["skipped"]], show_all=show_all)
+    notes = [f"{n['path']}: {n['note']}" for n in report["notes"]]
+    _print_list("notes", notes, sum(report["notes_by_kind"].values()), show_all=show_all)
+    skipped = [f"{s['path']}: {s['reason']}" for s in report["skipped"]]
+    _print_list("skipped", skipped, report["recordings_skipped"], show_all=show_all)
 
 
 def _print_histogram(histogram: dict[str, Any], bits: int) -> None:
@@ -158,14 +160,16 @@ def _print_histogram(histogram: dict[str, Any], bits: int) -> None:
     click.echo(f"  0 |{bars(np.array(histogram['bins']))}| {2**bits - 1:,}")
 
 
-def _print_list(title: str, lines: list[str], *, show_all: bool) -> None:
+def _print_list(title: str, lines: list[str], n: int, *, show_all: bool) -> None:
+    """Print the first of `n` lines, or all that are there."""
     if not lines:
         return
-    click.echo(f"  {title} ({len(lines):,}):")
-    for text in lines if show_all else lines[:_SHOWN]:
+    click.echo(f"  {title} ({n:,}):")
+    shown = lines if show_all else lines[:_SHOWN]
+    for text in shown:
         click.echo(f"    {text}")
-    if len(lines) > _SHOWN and not show_all:
-        click.echo(f"    and {len(lines) - _SHOWN:,} more: --all")
+    if len(shown) < n:
+        click.echo(f"    and {n - len(shown):,} more: {'recordings.jsonl' if show_all else '--all'}")
 
 
 def _report(folder: "Folder") -> dict[str, Any]:

@@ -1,21 +1,25 @@
 """What lies in an output folder before a build, and what of it may go."""
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from audiochunk.config import BuildConfig
-from audiochunk.errors import DatasetError, OutputExistsError, printable, reason
+from audiochunk.errors import DatasetError, NoDatasetError, OutputExistsError, printable, reason
 from audiochunk.pipeline import build_folder
-from audiochunk.pipeline.plan import Plan, rows
-from audiochunk.pipeline.shards import record_path
+from audiochunk.pipeline.earlier import Earlier
+from audiochunk.pipeline.plan import Plan
+from audiochunk.pipeline.splits import FILE_PREFIX
+from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.files import TEMPORARY_SUFFIX, fsync_path, open_plain
 from audiochunk.storage.manifest import BESIDE, BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest
-from audiochunk.storage.recordings import RecordingRow, read_rows
-from audiochunk.storage.shard import FORMAT, is_shard_file, is_shard_name
+from audiochunk.storage.recordings import RecordingRow
+from audiochunk.storage.shard import FORMAT, is_shard_file
 
 _OVERWRITE = "choose another --out, or say --overwrite"
 _ELSEWHERE = "choose another --out"
@@ -58,7 +62,7 @@ def look(folder: Path, *, overwrite: bool) -> Output:
         if not unfinished
         or not (
             name in (BUILD_FOLDER, RECORDINGS, *BESIDE)
-            or is_sealed(folder, name)
+            or build_folder.is_sealed(folder, name)
             or (name.startswith(MANIFEST) and name.endswith(TEMPORARY_SUFFIX))
         )
     ]
@@ -109,79 +113,90 @@ def check_shards(manifest: Manifest, folder: Path) -> None:
             raise OutputExistsError(str(folder), f"holds a damaged dataset ({shard.name}: {found})", _OVERWRITE)
 
 
+def config_of(out: str | os.PathLike[str], options: Mapping[str, Any]) -> BuildConfig:
+    """What recordings are added to a dataset with: what it was made with, and options that are given nevertheless.
+
+    Args:
+        out: folder of the dataset.
+        options: as for `BuildConfig.make`.
+
+    Raises:
+        ConfigError: the options do not go together.
+        NoDatasetError: there is no dataset.
+        DatasetError: it is damaged.
+    """
+    return Manifest.read(Path(out)).config.altered(**options)
+
+
+def require_dataset(found: Output, config: BuildConfig) -> Manifest:
+    """The manifest of the dataset that recordings are to be added to.
+
+    Args:
+        found: in the output folder.
+        config: asked for. That recordings may fail from now on is no contradiction, nor is another table of splits.
+
+    Raises:
+        NoDatasetError: there is none.
+        OutputExistsError: it was made with other options.
+    """
+    if found.manifest is None:
+        raise NoDatasetError(found.folder, "there is no dataset to add recordings to; build it without --append")
+    options = found.manifest.options
+    may_differ = [
+        *(["on_error"] if options.on_error == "fail" else []),
+        *(
+            ["split"]
+            if all((spec or "").startswith(FILE_PREFIX) for spec in (options.split, config.options.split))
+            else []
+        ),
+    ]
+    _check_options(
+        found.manifest, found.folder, config, but=may_differ, advice="leave them out, or choose another --out"
+    )
+    return found.manifest
+
+
 def check_options(manifest: Manifest, folder: Path, config: BuildConfig) -> None:
     """Compare the options of a finished dataset with those asked for.
 
     Raises:
         OutputExistsError: they differ; says which.
     """
-    differing = manifest.config.differences(config)
+    _check_options(manifest, folder, config, advice=_OVERWRITE)
+
+
+def _check_options(
+    manifest: Manifest, folder: Path, config: BuildConfig, *, but: Sequence[str] = (), advice: str
+) -> None:
+    differing = [text for text in manifest.config.differences(config) if text.partition(" ")[0] not in but]
     if differing:
         raise OutputExistsError(
-            str(folder), f"holds a dataset made with other options ({', '.join(differing)})", _OVERWRITE
+            str(folder), f"holds a dataset made with other options ({', '.join(differing)})", advice
         )
 
 
-def check_recordings(manifest: Manifest, folder: Path, planned: Plan) -> None:
+def check_recordings(manifest: Manifest, folder: Path, planned: Plan, watcher: Watcher) -> None:
     """Compare paths, sizes and headers of a finished dataset's recordings with those of a plan.
+
+    Args:
+        manifest: of the dataset.
+        folder: where it lies.
+        planned: the plan.
+        watcher: told of the rows of the dataset's table.
 
     Raises:
         OutputExistsError: they differ; says how many and names one.
         DatasetError: the recordings table is damaged.
         OSError: it could not be read.
     """
-    have = {_key(row): _header(row) for row in read_rows(folder, manifest.recordings)}
-    # Recordings that failed while being decoded have one row, without a channel, where the plan has one a channel.
-    failed = failed_while_decoding(manifest, folder)
-    want = {(key[0], None) if key[0] in failed else key: _header(row) for row in rows(planned) for key in [_key(row)]}
-    added, gone = want.keys() - have.keys(), have.keys() - want.keys()
-    changed = {key for key in want.keys() & have.keys() if want[key] != have[key]}
-    if not (added or gone or changed):
-        return
-    counts = [
-        f"{len({path for path, _ in keys}):,} {what}, {printable(min(path for path, _ in keys))} for one"
-        for keys, what in ((added, "new"), (gone, "gone"), (changed, "changed"))
-        if keys
-    ]
-    raise OutputExistsError(
-        str(folder), f"holds a dataset made from other recordings ({'; '.join(counts)})", _OVERWRITE
-    )
 
-
-def failed_while_decoding(manifest: Manifest, folder: Path) -> dict[bytes, str]:
-    """Reasons, by path, of recordings whose header could be read and whose samples could not.
-
-    Raises:
-        DatasetError: the recordings table is damaged.
-        OSError: it could not be read.
-    """
-    return {
-        row.path_bytes: row.error
-        for row in read_rows(folder, manifest.recordings)
-        if row.error is not None and row.channels
-    }
-
-
-def clipped_in(manifest: Manifest, folder: Path, planned: Plan) -> dict[tuple[int, int | None], int]:
-    """Samples beyond full scale, by number of the recording in a plan of the same recordings, and channel.
-
-    Raises:
-        DatasetError: the recordings table is damaged.
-    """
-    numbers = {recording.path: number for number, recording in enumerate(planned.recordings)}
-    return {
-        (numbers[row.path_bytes], row.channel): row.clipped
-        for row in read_rows(folder, manifest.recordings)
-        if row.clipped
-    }
-
-
-def _key(row: RecordingRow) -> tuple[bytes, int | None]:
-    return row.path_bytes, row.channel
-
-
-def _header(row: RecordingRow) -> tuple[object, ...]:
-    return row.split, row.bytes, row.sample_rate, row.channels, row.frames, row.subtype, row.notes
+    earlier = Earlier(folder, manifest, watcher)
+    for recording, split in planned.recordings.placed():
+        earlier.is_new(recording, split)
+    comparison = earlier.compared()
+    if different := str(comparison):
+        advice = _OVERWRITE if comparison.not_as_before else f"say --append to add them, {_OVERWRITE}"
+        raise OutputExistsError(str(folder), f"holds a dataset made from other recordings ({different})", advice)
 
 
 def clear(folder: Path, *, fsync: bool) -> None:
@@ -196,10 +211,16 @@ def clear(folder: Path, *, fsync: bool) -> None:
             fsync_path(folder)
         (folder / RECORDINGS).unlink(missing_ok=True)
     for name in sorted(os.listdir(folder)):
-        if not is_sealed(folder, name) and is_shard_file(folder / name):
+        if not build_folder.is_sealed(folder, name) and is_shard_file(folder / name):
             (folder / name).unlink()
 
 
-def is_sealed(folder: Path, name: str) -> bool:
-    """Whether a name in the output folder is that of a shard which an unfinished seal has moved into place."""
-    return is_shard_name(name) and record_path(folder / BUILD_FOLDER, name).exists()
+def require_free(folder: Path, names: Iterable[str]) -> None:
+    """See that shards which are added to a dataset overwrite nothing.
+
+    Raises:
+        OutputExistsError: there is something of such a name, which no interrupted seal has put there.
+    """
+    for name in names:
+        if (folder / name).exists() and not build_folder.is_sealed(folder, name):
+            raise OutputExistsError(str(folder / name), "is in the way of a shard, and not of this dataset", "move it")

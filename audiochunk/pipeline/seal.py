@@ -1,27 +1,26 @@
 """The last step of a build: make everything durable, then write the manifest, whose presence makes the dataset."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from audiochunk.pipeline import build_folder
-from audiochunk.pipeline.output import is_sealed
 from audiochunk.pipeline.plan import Plan
-from audiochunk.pipeline.shards import ShardRecord
+from audiochunk.pipeline.rows import Records
 from audiochunk.pipeline.table import Table
 from audiochunk.storage.files import fsync_path, write_whole
 from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, ShardEntry, dataset_id
-from audiochunk.storage.shard import is_shard_file, shard_name
+from audiochunk.storage.shard import shard_name
 
 
 def seal(
     plan: Plan,
-    records: Mapping[tuple[str, int], ShardRecord],
+    records: Records,
     failed: Mapping[bytes, str],
     *,
     folder: Path,
     table: Table,
     fsync: bool,
+    earlier: Manifest | None = None,
 ) -> Manifest:
     """Turn the finished shards of a build into a dataset.
 
@@ -34,23 +33,25 @@ def seal(
         folder: the output folder; the shards lie in its build folder, or already in place.
         table: of the recordings, in the build folder; it may not be finished.
         fsync: whether the result must survive a loss of power.
+        earlier: of the dataset in the folder, that the shards are added to. It stays one at every step: the new table
+            begins with the rows of the old one.
 
     Raises:
         OSError: a step failed.
     """
     build = folder / BUILD_FOLDER
-    shards = tuple(
+    made = [
         ShardEntry(
-            name=shard_name(shard.split, shard.index, plan.config.compression),
-            split=shard.split,
-            chunks=records[shard.split, shard.index].chunks,
-            bytes=records[shard.split, shard.index].bytes,
-            digest=records[shard.split, shard.index].digest,
+            name=shard_name(split, index, plan.config.compression),
+            split=split,
+            chunks=records[split, index].chunks,
+            bytes=records[split, index].bytes,
+            digest=records[split, index].digest,
         )
-        for shard in plan.shards
-    )
-    recordings = table.finish(failed, clipped_by_stream(plan, records, failed))
-    names = [*(shard.name for shard in shards), RECORDINGS]
+        for split, index in plan.shards.places()
+    ]
+    recordings = table.finish(failed, records)
+    names = [*(shard.name for shard in made), RECORDINGS]
     # What an interrupted seal has moved into place already may not have been made durable by it.
     moving = {name for name in names if (build / name).exists()}
     if fsync:
@@ -58,17 +59,20 @@ def seal(
             fsync_path((build if name in moving else folder) / name)
     for name in filter(moving.__contains__, names):
         (build / name).replace(folder / name)
-    _remove_stale(folder, {shard.name for shard in shards})
+    shards = [*(earlier.shards if earlier is not None else ()), *made]
+    shards.sort(key=lambda shard: shard.split)  # of a split, those that were there stay the first
+    build_folder.remove_stale(folder, {shard.name for shard in shards})
     if fsync:
         fsync_path(folder)
     manifest = Manifest(
         encoding=plan.config.encoding,
         options=plan.config.options,
         compression=plan.config.compression,
-        splits=table.splits,
-        shards=shards,
+        splits=table.totals.splits(),
+        shards=tuple(shards),
         recordings=recordings,
-        skipped=table.skipped,
+        skipped=table.totals.skipped,
+        generations=1 if earlier is None else earlier.generations + 1,
         dataset_id=dataset_id(plan.config.encoding, (shard.digest for shard in shards)),
     )
     write_whole(folder / MANIFEST, manifest.encode(), fsync=fsync)
@@ -76,24 +80,3 @@ def seal(
         fsync_path(folder)
     build_folder.remove(build)
     return manifest
-
-
-def clipped_by_stream(
-    plan: Plan, records: Mapping[tuple[str, int], ShardRecord], failed: Mapping[bytes, str]
-) -> dict[tuple[int, int | None], int]:
-    """Samples beyond full scale by recording and channel, summed over the parts in all shards."""
-    sums: dict[tuple[int, int | None], int] = {}
-    for shard in plan.shards:
-        made = [part for part in shard.parts if plan.recordings[part.recording].path not in failed]
-        for part, clipped in zip(made, records[shard.split, shard.index].clipped, strict=True):
-            if clipped:
-                key = part.recording, part.channel
-                sums[key] = sums.get(key, 0) + clipped
-    return sums
-
-
-def _remove_stale(folder: Path, names: set[str]) -> None:
-    """Remove shards that an interrupted seal with other options has left in place."""
-    for name in sorted(os.listdir(folder)):
-        if name not in names and is_sealed(folder, name) and is_shard_file(folder / name):
-            (folder / name).unlink()

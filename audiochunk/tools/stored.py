@@ -20,7 +20,6 @@ import zstandard
 from audiochunk.config import Compression
 from audiochunk.errors import ConfigError, DatasetError, NoDatasetError, printable, raise_if_out_of_files, reason
 from audiochunk.storage.manifest import MANIFEST, Manifest, ShardEntry
-from audiochunk.storage.remote import open_in
 from audiochunk.storage.shard import DATA_OFFSET, ShardSpec
 
 if TYPE_CHECKING:
@@ -97,11 +96,12 @@ def open_file(folder: "Folder", name: str) -> tuple[int | None, list[Finding]]:
     Raises:
         MachineError: too many files are open.
     """
-    path = folder / name
     wrong: list[Finding] = []
-    if not isinstance(path, Path):
-        return _open_copy(folder, name)
     try:
+        if not isinstance(folder, Path):
+            with folder.copy(name) as file:
+                return os.dup(file.fileno()), wrong
+        path = folder / name
         if stat.S_ISLNK(path.lstat().st_mode):
             wrong.append(_no_file(name, f"a link to {printable(os.readlink(path))}"))
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
@@ -112,15 +112,6 @@ def open_file(folder: "Folder", name: str) -> tuple[int | None, list[Finding]]:
         os.close(fd)
         return None, wrong or [_no_file(name, "something else")]
     return fd, wrong
-
-
-def _open_copy(folder: "Folder", name: str) -> tuple[int | None, list[Finding]]:
-    """What `open_file` gives, of an object in a store: of a copy, which is gone when it is closed."""
-    try:
-        with open_in(folder, name) as file:
-            return os.dup(file.fileno()), []
-    except FileNotFoundError as error:
-        return None, [_no_file(name, reason(error))]
 
 
 def _no_file(name: str, found: str) -> Finding:

@@ -155,6 +155,8 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes | None], str]] = {
 def test_damaged_object_is_refused_and_not_kept(
     dataset: Path, memory: str, cache: Path, damage: Callable[[bytes], bytes | None], said: str, prefix: str
 ) -> None:
+    if prefix == "recordings" and damage is DAMAGE["longer"][0]:
+        pytest.skip("what follows the rows is not looked at: a build may be adding them")
     url = put(dataset, memory)
     store = Objects(url)
     (name,) = [info.name for info in store.list(prefix)]
@@ -193,6 +195,20 @@ def _frames_of_zeros(size: int) -> bytes:
     frame = zstandard.ZstdCompressor().compress(bytes(2**25))
     many = frame * (size // len(frame))
     return many + b"\x50\x2a\x4d\x18" + (size - len(many) - 8).to_bytes(4, "little") + bytes(size - len(many) - 8)
+
+
+def test_rows_that_a_later_build_has_begun_to_add_are_not_of_the_dataset(
+    raw_dataset: Path, memory: str, cache: Path
+) -> None:
+    url, local = put(raw_dataset, memory), audiochunk.open(raw_dataset)
+    table = Objects(url).read("recordings.jsonl")
+    for more in (table, bytes(10**6), b"{"):
+        Objects(url).write("recordings.jsonl", table + more)
+        for path in cache.glob("*.jsonl"):
+            path.unlink()
+        assert audiochunk.open(url).recordings == local.recordings
+        (kept,) = cache.glob("*.jsonl")
+        assert kept.read_bytes() == table
 
 
 def test_bytes_that_change_on_the_way_are_fetched_again(raw_dataset: Path, proxy: Proxy, s3: str, cache: Path) -> None:

@@ -47,5 +47,5 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"or {DEFAULT_BYTES // 2**30} GiB" in PAGE
     assert (_PART_AHEAD, _PART_MAPPED) == (4, 8)
     assert "never more than a quarter of the cache" in PAGE
-    assert f"or {DEFAULT_BYTES // 2**30} GiB" in " ".join((audiochunk.open.__doc__ or "").split())
+    assert f"or else {DEFAULT_BYTES // 2**30} GiB" in " ".join((audiochunk.open.__doc__ or "").split())
     assert re.search(r"at most an eighth of it mapped", PAGE)
