@@ -97,7 +97,7 @@ def refusal(error: Exception, done: str) -> tuple[str, str]:
         return f"{could_not}: {error}", "look whether the object is whole, and try again"
     if "FlexibleChecksumError" in names:
         return f"{could_not}: other bytes came than the store's checksum is of", _CHECKSUM
-    if names & _CUT:
+    if names & _CUT_WITHIN or (names & _CUT and not names & _UNREACHED):
         return f"{could_not}: the connection was cut, again and again{of}", _NETWORK
     if isinstance(error, ConnectionError) or names & _UNREACHED:
         return f"{could_not}: the store cannot be reached{of}", _NETWORK

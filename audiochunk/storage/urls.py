@@ -67,8 +67,13 @@ def store_class(scheme: str) -> Any:
     """
     library = _LIBRARIES.get(scheme)
     try:
+        import logging
+
         import fsspec
 
+        # What gcsfs raises it also logs, with a traceback, which Python prints where nobody has set up logging.
+        if not logging.getLogger("gcsfs").handlers:
+            logging.getLogger("gcsfs").addHandler(logging.NullHandler())
         return fsspec.get_filesystem_class(scheme)
     except ImportError:
         also = "" if library in (None, "s3fs") else f" {library}"
