@@ -2,15 +2,20 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from audiochunk.cli.folder import DatasetFolder
 from audiochunk.cli.output import check_file
 from audiochunk.errors import ConfigError, printable
 
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
+
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR|URL", type=DatasetFolder())
 @click.option("--recording", metavar="PATH", help="Decode one recording, named as in the dataset.")
 @click.option("--chunk", metavar="I", type=int, help="Decode one chunk.")
 @click.option("--all", "decode_all", is_flag=True, help="Decode every recording, into a tree like theirs.")
@@ -33,7 +38,7 @@ from audiochunk.errors import ConfigError, printable
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 def decode(
-    folder: Path,
+    folder: "Folder",
     *,
     recording: str | None,
     chunk: int | None,
@@ -43,7 +48,7 @@ def decode(
     workers: int | None,
     overwrite: bool,
 ) -> None:
-    """Turn chunks of the dataset in the folder DIR back into WAV files.
+    """Turn chunks of the dataset in the folder DIR, or at a URL, back into WAV files.
 
     They have the rate and channels of their recordings, and the bits that hold what the dataset has of them. Quantized
     linearly with at least as many --bits as a recording has, its samples come back as they were, but for the tail that
@@ -65,7 +70,7 @@ def decode(
         _decode_recording(folder, out, recording)
 
 
-def _decode_chunk(folder: Path, out: Path, i: int, split: str | None) -> None:
+def _decode_chunk(folder: "Folder", out: Path, i: int, split: str | None) -> None:
     from audiochunk.cli.show import open_chunk
     from audiochunk.tools.decode import decode_chunk
     from audiochunk.tools.text import count, rate
@@ -81,7 +86,7 @@ def _decode_chunk(folder: Path, out: Path, i: int, split: str | None) -> None:
         click.echo("the chunk is not aligned: each channel begins with its first sample in it", err=True)
 
 
-def _decode_recording(folder: Path, out: Path, name: str) -> None:
+def _decode_recording(folder: "Folder", out: Path, name: str) -> None:
     from audiochunk.reader.dataset import ChunkDataset
     from audiochunk.reader.decode import Frames, rows_named
     from audiochunk.storage.manifest import Manifest
@@ -105,7 +110,7 @@ def _decode_recording(folder: Path, out: Path, name: str) -> None:
     )
 
 
-def _decode_all(folder: Path, out: Path, split: str | None, workers: int | None, *, overwrite: bool) -> None:
+def _decode_all(folder: "Folder", out: Path, split: str | None, workers: int | None, *, overwrite: bool) -> None:
     from audiochunk.cli.bar import bar
     from audiochunk.pipeline.executors import usable_cpus
     from audiochunk.storage.manifest import MANIFEST, Manifest

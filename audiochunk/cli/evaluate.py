@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from audiochunk.cli.facts import check_stats, find_facts, print_facts
+from audiochunk.cli.folder import DatasetFolder
 from audiochunk.errors import ConfigError, printable
 
 if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
     from audiochunk.tools.evaluate import Evaluation, Row
 
 _TITLES = {
@@ -31,7 +33,7 @@ def _choices(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR|URL", type=DatasetFolder())
 @click.option("--split", metavar="NAME", help="Only the chunks of this split. [default: all]")
 @click.option(
     "--codec",
@@ -62,7 +64,7 @@ def _choices(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 @click.option("--workers", metavar="N", type=click.IntRange(1), help="Processes. [default: all CPUs]")
 @click.option("--json", "as_json", is_flag=True, help="A list of rows as JSON.")
 def evaluate(
-    folder: Path,
+    folder: "Folder",
     *,
     split: str | None,
     codecs: tuple[str, ...],
@@ -73,7 +75,7 @@ def evaluate(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Tell what codecs make of the chunks of the dataset in the folder DIR, beside a model if you have one.
+    """Tell what codecs make of the chunks of the dataset in the folder DIR, or at a URL, beside a model of yours.
 
     All that is encoded is decoded again and compared before its size counts.
     """
@@ -110,7 +112,7 @@ def evaluate(
         _print_facts(folder, wanted, evaluation, workers)
 
 
-def _print_facts(folder: Path, stats: str, evaluation: "Evaluation", workers: int | None) -> None:
+def _print_facts(folder: "Folder", stats: str, evaluation: "Evaluation", workers: int | None) -> None:
     """Print facts about what was evaluated, and which of it is in another split as well."""
     facts = find_facts(folder, stats, splits=evaluation.splits, cache=False, workers=workers)
     if "duplicates" in facts.stats and evaluation.splits != evaluation.all_splits:
@@ -121,7 +123,7 @@ def _print_facts(folder: Path, stats: str, evaluation: "Evaluation", workers: in
         print_facts(facts)
 
 
-def _print(folder: Path, evaluation: "Evaluation", rows: Sequence["Row"], *, sampled: str) -> None:
+def _print(folder: "Folder", evaluation: "Evaluation", rows: Sequence["Row"], *, sampled: str) -> None:
     from audiochunk.tools.text import count, size, table
 
     chunks = count(evaluation.n_chunks, "chunk")

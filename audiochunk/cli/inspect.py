@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiochunk.cli.facts import check_stats, find_facts, print_facts
+from audiochunk.cli.folder import DatasetFolder
 from audiochunk.cli.report import save_picture
 from audiochunk.cli.show import show_chunk, show_recording
 from audiochunk.errors import ConfigError, printable
 
 if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
     from audiochunk.tools.facts import Facts
 
 _SHOWN = 10  # refused recordings and kinds that are listed without --all
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR|URL", type=DatasetFolder())
 @click.option("--chunk", metavar="I", type=int, help="Show one chunk: where it comes from, codes, waveform.")
 @click.option("--recording", metavar="PATH", help="Show one recording, named as in the dataset.")
 @click.option("--split", metavar="NAME", help="The split that --chunk counts in. [default: the only one, or train]")
@@ -41,7 +43,7 @@ _SHOWN = 10  # refused recordings and kinds that are listed without --all
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 def inspect(
-    folder: Path,
+    folder: "Folder",
     *,
     chunk: int | None,
     recording: str | None,
@@ -53,7 +55,7 @@ def inspect(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Tell what the dataset in the folder DIR holds."""
+    """Tell what the dataset in the folder DIR, or at a URL such as s3://bucket/shards, holds."""
     if chunk is not None and recording is not None:
         raise ConfigError("--chunk and --recording: give one or the other")
     if split is not None and chunk is None:
@@ -77,7 +79,7 @@ def inspect(
         _show_dataset(folder, facts, show_all=show_all, as_json=as_json)
 
 
-def _show_dataset(folder: Path, facts: "Facts | None", *, show_all: bool, as_json: bool) -> None:
+def _show_dataset(folder: "Folder", facts: "Facts | None", *, show_all: bool, as_json: bool) -> None:
     report = _report(folder) | ({} if facts is None else {"facts": facts.plain()})
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
@@ -170,7 +172,7 @@ def _print_list(title: str, lines: list[str], n: int, *, show_all: bool) -> None
         click.echo(f"    and {n - len(shown):,} more: {'recordings.jsonl' if show_all else '--all'}")
 
 
-def _report(folder: Path) -> dict[str, Any]:
+def _report(folder: "Folder") -> dict[str, Any]:
     """What there is to say of a dataset; the numbers that are printed."""
     from audiochunk.reader.dataset import ChunkDataset
     from audiochunk.storage.manifest import Manifest

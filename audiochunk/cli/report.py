@@ -1,16 +1,21 @@
 """audiochunk report"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from audiochunk.cli.facts import find_facts
+from audiochunk.cli.folder import DatasetFolder
 from audiochunk.cli.output import check_file
 from audiochunk.errors import ConfigError, printable
 
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
+
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR|URL", type=DatasetFolder())
 @click.option(
     "-o", "--out", "out", metavar="FILE", required=True, type=click.Path(path_type=Path), help="The HTML file to write."
 )
@@ -45,7 +50,7 @@ from audiochunk.errors import ConfigError, printable
 @click.option("--workers", metavar="N", type=click.IntRange(1), help="Processes to use. [default: all CPUs]")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it is there already.")
 def report(
-    folder: Path,
+    folder: "Folder",
     *,
     out: Path,
     title: str | None,
@@ -61,7 +66,7 @@ def report(
     workers: int | None,
     overwrite: bool,
 ) -> None:
-    """Make one HTML page of the dataset in the folder DIR, to look at and to listen to.
+    """Make one HTML page of the dataset in the folder DIR, or at a URL, to look at and to listen to.
 
     It needs nothing but a browser: no network, no other file. The same dataset and options make the same page.
     """
@@ -103,7 +108,7 @@ def report(
     click.echo(f"{printable(str(out))}: {size(len(made))}")
 
 
-def save_picture(folder: Path, out: Path) -> None:
+def save_picture(folder: "Folder", out: Path) -> None:
     """Draw the codes and some recordings of a dataset into a PNG file.
 
     Raises:

@@ -42,6 +42,23 @@ def write_whole(path: Path, data: bytes, *, fsync: bool) -> None:
         raise
 
 
+def copy_whole(source: Path, path: Path) -> None:
+    """Make `path` hold what a file holds; whoever looks sees all of it or what was there before.
+
+    Raises:
+        OSError: it could not be read or written; then nothing of it is left.
+    """
+    import shutil  # and with it four libraries for archives
+
+    scratch = temporary(path)
+    try:
+        shutil.copyfile(source, scratch)
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
 def open_plain(path: Path) -> BinaryIO:
     """Open a regular file for reading; anything else, a FIFO or a device, is never waited for or read.
 
