@@ -66,7 +66,7 @@ def make_plan(
         watcher.scanned(recording)
         unused.use(recording.path)
         split = splitter.assign(recording.path)
-        if split is not None and earlier is not None and not earlier.is_new(recording, split):
+        if earlier is not None and not earlier.is_new(recording, split):
             continue
         found.add(recording, split)
         if split is not None:
