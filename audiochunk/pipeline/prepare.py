@@ -108,7 +108,10 @@ def with_split_file(
             )
         return config, None
     if config.options.split is not None and not config.options.split.startswith(FILE_PREFIX):
-        raise ConfigError("split and split_file: give one or the other")
+        raise ConfigError(
+            f"split {config.options.split} and split_file: give one or the other; to a dataset with one rule of splits,"
+            " recordings are added by that rule"
+        )
     table = read_split_file(Path(split_file))
     options = msgspec.structs.replace(config.options, split=table_name(table))
     return msgspec.structs.replace(config, options=options), table
