@@ -512,3 +512,16 @@ def test_what_lies_beside_a_dataset_stays(source: Path, out: Path) -> None:
     assert sorted(os.listdir(out)) == sorted(
         ["README.md", "manifest.json", "notes.txt", "recordings.jsonl", *(s.name for s in Manifest.read(out).shards)]
     )
+
+
+def test_who_has_a_dataset_open_goes_on_reading_it(source: Path, out: Path) -> None:
+    build(source, out)
+    wanted = chunks_of(out, "train")
+    with ChunkDataset(out) as ds, ChunkDataset(out) as looked_at:
+        rows = list(looked_at.recordings)
+        write(source, SECOND)
+        append(source, out)
+        # Neither shards nor the table were opened before.
+        np.testing.assert_array_equal(ds.gather(np.arange(len(ds))), wanted)
+        assert list(ds.recordings) == list(looked_at.recordings) == rows
+        assert len(ChunkDataset(out)) > len(ds) == len(wanted)
