@@ -195,7 +195,9 @@ def has_more_rows(folder: Path, entry: RecordingsEntry) -> bool:
         OSError: it could not be read.
     """
     with open_plain(folder / entry.name) as file:
-        return next(islice(file, entry.rows, None), None) is not None
+        for _ in islice(file, entry.rows):
+            pass
+        return bool(file.read(1))
 
 
 def read_in_path_order(folder: Path, entry: RecordingsEntry, *, several: bool) -> Iterator[RecordingRow]:

@@ -279,3 +279,13 @@ def test_a_damaged_table_is_not_copied(tmp_path: Path, damage: str) -> None:
         writer.copy(table, entry)
     writer.close()
     assert not (tmp_path / "new.jsonl").exists()
+
+
+def test_a_line_without_an_end_behind_the_rows_is_not_taken_into_memory(tmp_path: Path) -> None:
+    entry = write_table(tmp_path, ROWS)
+    os.truncate(tmp_path / "recordings.jsonl", 2**33)
+    assert has_more_rows(tmp_path, entry)
+    assert list(read_rows(tmp_path, entry)) == ROWS
+    writer = RowsWriter(tmp_path / "new.jsonl")
+    writer.copy(tmp_path / "recordings.jsonl", entry)
+    assert msgspec.structs.replace(writer.finish(), name=entry.name) == entry
