@@ -13,7 +13,7 @@ import msgspec
 from audiochunk.errors import InputError, RecordingError, printable, raise_if_out_of_files, reason
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.packed import Packed
-from audiochunk.signal.audio import EXTENSIONS, AudioInfo, probe_fd
+from audiochunk.signal.audio import EXTENSIONS, AudioInfo, probe_source
 from audiochunk.signal.opening import check_regular, modified_ns, open_file, opened
 
 _AT_ONCE = 512  # files that are handed to a worker together
@@ -177,7 +177,7 @@ def probe_found(root: bytes, found: Found, *, dir_fd: int | None = None) -> Scan
             status = os.fstat(fd)
             check_regular(status, found.path)
             size, mtime_ns = status.st_size, modified_ns(status)
-            return Scanned(found.path, size, mtime_ns, probe_fd(fd, found.path, size=size))
+            return Scanned(found.path, size, mtime_ns, probe_source(fd, found.path, size=size))
         finally:
             os.close(fd)
     except RecordingError as error:
