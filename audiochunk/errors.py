@@ -106,6 +106,14 @@ class MachineError(AudiochunkError):
     exit_code = 6
 
 
+class StoreError(MachineError):
+    """An object store, or the way to it, refused. `args`: (object, what happened, what to do)."""
+
+    def __str__(self) -> str:
+        name, happened, advice = self.args
+        return f"{printable(name)}: {happened}; {advice}"
+
+
 def raise_if_out_of_files(error: OSError) -> None:
     """Tell a limit of this process from a fault of the file that it was about to open.
 

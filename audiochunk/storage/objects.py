@@ -1,0 +1,296 @@
+"""Objects in a store that is reached by a URL: S3, Google Cloud Storage, the Hub, whatever fsspec knows.
+
+Nothing is imported before the first `Objects` is made. How stores are signed in to is the libraries' own affair:
+environment variables, configuration files, instance roles, fsspec's `FSSPEC_S3_…`.
+"""
+
+import errno
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from audiochunk.errors import StoreError
+from audiochunk.storage.files import temporary, write_whole
+from audiochunk.storage.object_info import ObjectInfo
+from audiochunk.storage.refusals import ShortError, is_passing, refusal
+from audiochunk.storage.urls import parts, store_class
+
+# A request of so much takes a second or so; so many at once fill a fast line.
+PIECE_BYTES = 2**23
+_AT_ONCE = 4
+
+# Beyond what the libraries try again themselves: pauses before further attempts, each by chance up to twice as long.
+PAUSES_S: tuple[float, ...] = (0.2, 0.6, 1.8)
+
+T = TypeVar("T")
+
+
+class Objects:
+    """A folder in an object store. Pickled, it is its URL.
+
+    One may be shared by threads, and used in processes that were forked from one that used it.
+
+    Args:
+        url: of the folder.
+
+    Attributes:
+        url: without a slash at the end.
+
+    Raises:
+        ConfigError: the scheme is not known, its library is not installed, or there are credentials in the URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._scheme, rest = parts(url)
+        self.url = f"{self._scheme}://{rest or '/'}"
+        self._held: tuple[int, Any] | None = None  # a process, and what it reaches the store with
+        store_class(self._scheme)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Objects, (self.url,)
+
+    def __repr__(self) -> str:
+        return f"Objects({self.url!r})"
+
+    def url_of(self, name: str) -> str:
+        """Of one object, for messages."""
+        return f"{self.url.rstrip('/')}/{name}"
+
+    def stat(self, name: str) -> ObjectInfo | None:
+        """What the store says of an object, asked anew; None where there is none.
+
+        Raises:
+            StoreError: the store could not be asked.
+        """
+        # The Hub's listings are kept even where none are wanted.
+        options = {"refresh": True} if self._scheme == "hf" else {}
+        try:
+            info = self._call("asked for", name, lambda fs: fs.info(self._path(fs, name), **options))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return None if info["type"] == "directory" else ObjectInfo.of(name, info)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """All objects whose names begin with a prefix, in the store's order; of S3, a page at a time.
+
+        Raises:
+            StoreError: the store could not be asked.
+        """
+        if self._scheme in ("s3", "s3a"):
+            yield from self._list_s3(prefix)
+            return
+        below = prefix.rpartition("/")[0]
+        try:
+            found = self._call(
+                "listed", below, lambda fs: (self._path(fs, ""), fs.find(self._path(fs, below), detail=True))
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        root, infos = found
+        start = len(root.rstrip("/")) + 1
+        for path, info in infos.items():
+            name = path[start:]
+            if name.startswith(prefix) and info["type"] == "file":
+                yield ObjectInfo.of(name, info)
+
+    def read(self, name: str, start: int = 0, size: int | None = None) -> bytes:
+        """The bytes of an object, or `size` of them from `start` on.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            StoreError: it could not be read, or has not so many bytes.
+        """
+        if size is None:
+            size = self._size(name) - start
+        parts = [
+            self._piece(name, at, min(PIECE_BYTES, start + size - at)) for at in range(start, start + size, PIECE_BYTES)
+        ]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def fetch(self, name: str, to: BinaryIO) -> None:
+        """Write all of an object to a file; after an error, some of it may be there.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            StoreError: it could not be read, or was written to meanwhile.
+            OSError: the file could not be written.
+        """
+        before = self.stat(name)
+        if before is None:
+            raise self._missing(name)
+        for at in range(0, before.size, PIECE_BYTES * _AT_ONCE):
+            starts = range(at, min(before.size, at + PIECE_BYTES * _AT_ONCE), PIECE_BYTES)
+            for piece in self._pieces(name, [(s, min(PIECE_BYTES, before.size - s)) for s in starts]):
+                to.write(piece)
+        if self.stat(name) != before:
+            raise StoreError(self.url_of(name), "was written to while it was read", "try again when it is at rest")
+
+    def write(self, name: str, data: bytes) -> None:
+        """Make an object of bytes; whoever looks sees all of it or what was there before.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+
+        def put(fs: Any) -> None:
+            if fs.protocol[0] == "file":
+                write_whole(_made_room_for(self._path(fs, name)), data, fsync=False)
+            else:
+                fs.pipe_file(self._path(fs, name), data)
+
+        self._call("written", name, put)
+        self._check_size(name, len(data))
+
+    def upload(self, local: Path, name: str) -> None:
+        """Make an object of a file; whoever looks sees all of it or what was there before.
+
+        Raises:
+            StoreError: it could not be written, or is not of the file's size afterwards.
+        """
+        size = local.stat().st_size
+
+        def put(fs: Any) -> None:
+            if fs.protocol[0] == "file":
+                _copy_whole(local, _made_room_for(self._path(fs, name)))
+            else:
+                fs.put_file(str(local), self._path(fs, name))
+
+        self._call("written", name, put)
+        self._check_size(name, size)
+
+    def rename(self, name: str, to: str) -> None:
+        """Have the store copy an object, and remove the first.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            StoreError: the store refused.
+        """
+        size = self._size(name)
+        self._call("copied", name, lambda fs: fs.cp_file(self._path(fs, name), self._path(fs, to)))
+        self._check_size(to, size)
+        self.remove(name)
+
+    def remove(self, name: str) -> None:
+        """Remove an object; one that is not there is no error.
+
+        Raises:
+            StoreError: the store refused.
+        """
+        with suppress(FileNotFoundError):
+            self._call("removed", name, lambda fs: fs.rm_file(self._path(fs, name)))
+
+    def _list_s3(self, prefix: str) -> Iterator[ObjectInfo]:
+        # find() of s3fs makes a dict of every object before it returns the first.
+        bucket, _, key = self.url.partition("://")[2].partition("/")
+        root = f"{key}/" if key else ""
+        options: dict[str, Any] = {"Bucket": bucket, "Prefix": root + prefix}
+        while True:
+            page = self._call("listed", prefix, lambda fs: fs.call_s3("list_objects_v2", **options))
+            for found in page.get("Contents", ()):
+                name = found["Key"][len(root) :]
+                if not name.endswith("/"):  # what consoles make to show an empty folder
+                    yield ObjectInfo.of(name, found)
+            if not page.get("IsTruncated"):
+                return
+            options["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _piece(self, name: str, start: int, size: int) -> bytes:
+        """So many bytes of an object, no more than fit into one request."""
+
+        def get(fs: Any) -> bytes:
+            data: bytes = fs.cat_file(self._path(fs, name), start=start, end=start + size)
+            if len(data) != size:
+                raise ShortError(f"{len(data):,} bytes came from byte {start:,} on, not {size:,}")
+            return data
+
+        return self._call("read", name, get)
+
+    def _pieces(self, name: str, ranges: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+        """Several pieces, which stores that can do so are asked for at once."""
+        if len(ranges) > 1 and getattr(self._filesystem(), "async_impl", False):
+            starts = [start for start, _ in ranges]
+            ends = [start + size for start, size in ranges]
+            found = self._call(
+                "read",
+                name,
+                lambda fs: fs.cat_ranges([self._path(fs, name)] * len(starts), starts, ends, on_error="return"),
+            )
+        else:
+            found = [None] * len(ranges)
+        for (start, size), data in zip(ranges, found, strict=True):
+            is_whole = isinstance(data, bytes) and len(data) == size
+            yield data if is_whole else self._piece(name, start, size)
+
+    def _size(self, name: str) -> int:
+        info = self.stat(name)
+        if info is None:
+            raise self._missing(name)
+        return info.size
+
+    def _check_size(self, name: str, size: int) -> None:
+        found = self.stat(name)
+        if found is None or found.size != size:
+            there = "nothing is" if found is None else f"{found.size:,} bytes are"
+            raise StoreError(self.url_of(name), f"{size:,} bytes were written, {there} there", "try again")
+
+    def _missing(self, name: str) -> FileNotFoundError:
+        return FileNotFoundError(errno.ENOENT, "there is no such object", self.url_of(name))
+
+    def _call(self, done: str, name: str, use: Callable[[Any], T]) -> T:
+        """What a use of the store gives; a passing failure is tried again, all others are told in one sentence."""
+        for pause in (*PAUSES_S, None):
+            try:
+                return use(self._filesystem())
+            except FileNotFoundError:
+                if done != "written":
+                    raise self._missing(name) from None
+                raise StoreError(
+                    self.url_of(name), "could not be written: there is no such bucket", "make it"
+                ) from None
+            except Exception as error:  # noqa: BLE001 - there is no telling what a library raises
+                if pause is None or not is_passing(error):
+                    failure = error
+                    break
+                time.sleep(random.uniform(pause, 2 * pause))
+        # Not `from` it: what libraries say may hold signed addresses.
+        raise StoreError(self.url_of(name).rstrip("/"), *refusal(failure, done))
+
+    def _filesystem(self) -> Any:
+        """What the store is reached with in this process; a parent's is of no use to a fork."""
+        held = self._held
+        if held is None or held[0] != os.getpid():
+            if held is not None:
+                _of_parents.append(held[1])
+            # An instance of our own: fsspec shares its own with whoever asks with the same options.
+            made = store_class(self._scheme)(use_listings_cache=False, skip_instance_cache=True)
+            held = self._held = os.getpid(), made
+        return held[1]
+
+    def _path(self, fs: Any, name: str) -> str:
+        root: str = fs._strip_protocol(self.url)
+        return f"{root.rstrip('/')}/{name}" if name else root
+
+
+# Letting go of them in a child would have it wait for the parent's threads.
+_of_parents: list[Any] = []
+
+
+def _made_room_for(path: str) -> Path:
+    made = Path(path)
+    made.parent.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def _copy_whole(local: Path, path: Path) -> None:
+    scratch = temporary(path)
+    try:
+        shutil.copyfile(local, scratch)
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,143 @@
+"""What a store's library raises, in a sentence of our own.
+
+Only the kind of a failure is told, its code and its status. The libraries' own messages may hold addresses that are
+signed, or a token that was given where the name of a file was expected.
+"""
+
+import errno
+from typing import Any
+
+_DENIED = "check the credentials, and that they may do this"
+_NETWORK = "check the network and the endpoint, and try again"
+_LATER = "try again later"
+
+# Of libraries that need not be installed, by the names of their classes.
+_NO_CREDENTIALS = {
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "CredentialRetrievalError",
+    "TokenRetrievalError",
+    "SSOTokenLoadError",
+    "UnauthorizedSSOTokenError",
+    "DefaultCredentialsError",
+    "RefreshError",
+    "LocalTokenNotFoundError",
+}
+_CUT = {
+    "ClientPayloadError",
+    "IncompleteRead",
+    "IncompleteReadError",
+    "ResponseStreamingError",
+    "ServerDisconnectedError",
+    "ClientOSError",
+    "ChunkedEncodingError",
+    "RemoteProtocolError",
+    "ReadError",
+    "ProtocolError",
+}
+_LATE = {
+    "ReadTimeoutError",
+    "ConnectTimeoutError",
+    "FSTimeoutError",
+    "ReadTimeout",
+    "ConnectTimeout",
+    "ServerTimeoutError",
+    "SocketTimeoutError",
+}
+_UNREACHED = {
+    "EndpointConnectionError",
+    "ConnectionClosedError",
+    "ProxyConnectionError",
+    "SSLError",
+    "ConnectError",
+    "ClientConnectorError",
+    "ConnectionError",
+    "HTTPClientError",
+}
+
+
+class ShortError(Exception):
+    """Other than so many bytes came. `args`: (sentence,)."""
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether a failure may be gone in a moment, and the library has not waited for that at length itself."""
+    names = _names(error)
+    status = _status(error)
+    if status is not None:
+        return status in (408, 429) or status >= 500
+    return isinstance(error, (ConnectionError, TimeoutError)) or bool(
+        names & {*_CUT, "ServerTimeoutError", "ShortError"}
+    )
+
+
+def refusal(error: Exception, done: str) -> tuple[str, str]:
+    """What happened, and what to do.
+
+    Args:
+        error: that a library raised.
+        done: to the object, such as "read".
+    """
+    names, status, kind = _names(error), _status(error), type(error).__name__
+    code = _code(error)
+    of = f" ({', '.join(part for part in (kind, code, '' if status is None else str(status)) if part)})"
+    could_not = f"could not be {done}"
+    if names & _NO_CREDENTIALS:
+        return f"{could_not}: no credentials were found{of}", "set them as the store's library wants them"
+    if isinstance(error, PermissionError) or status in (401, 403):
+        return f"{could_not}: access is denied{of}", _DENIED
+    if isinstance(error, TimeoutError) or names & _LATE:
+        return f"{could_not}: there was no answer in time{of}", _NETWORK
+    if isinstance(error, ShortError):
+        return f"{could_not}: {error}", "look whether the object is whole, and try again"
+    if names & _CUT:
+        return f"{could_not}: the connection was cut, again and again{of}", _NETWORK
+    if isinstance(error, ConnectionError) or names & _UNREACHED:
+        return f"{could_not}: the store cannot be reached{of}", _NETWORK
+    if status is not None and status >= 500:
+        return f"{could_not}: the store fails, again and again{of}", _LATER
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return f"{could_not}: no space, or not writable{of}", "make room, or choose another place"
+    return f"{could_not}{of}", "check the URL and how the store's library is set up"
+
+
+def _names(error: BaseException | None) -> set[str]:
+    """Classes of an error and of what it was made of, by name."""
+    found: set[str] = set()
+    depth = 0
+    while error is not None and depth < 4:
+        found |= {kind.__name__ for kind in type(error).__mro__ if kind not in (Exception, BaseException, object)}
+        error, depth = error.__cause__, depth + 1
+    return found
+
+
+def _response(error: BaseException) -> Any:
+    """What the store answered, as botocore keeps it: a dict, also behind the OSError that s3fs makes of it."""
+    for candidate in (error, error.__cause__):
+        response = getattr(candidate, "response", None)
+        if response is not None:
+            return response
+    return None
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that was answered, if one was."""
+    response = _response(error)
+    if isinstance(response, dict):
+        found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        found = getattr(response, "status_code", None)
+        for name in ("status", "code", "status_code"):
+            found = found if found is not None else getattr(error, name, None)
+    try:
+        status = int(found)
+    except (TypeError, ValueError):
+        return None
+    return status if 100 <= status <= 599 else None
+
+
+def _code(error: BaseException) -> str:
+    """What S3 calls a failure, such as SlowDown."""
+    response = _response(error)
+    found = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return found if isinstance(found, str) and found.isalnum() and not found.isdecimal() else ""

@@ -1,0 +1,79 @@
+"""URLs of datasets and folders: what is one, what may stand in it, and what reaches it."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from audiochunk.errors import ConfigError, printable
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_LIBRARIES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"}
+_LOCAL = ("file", "local")
+
+
+def is_url(path: str | os.PathLike[str]) -> bool:
+    """Whether text names something by a scheme: s3://, gs://, hf://, file://, memory://.
+
+    >>> is_url("s3://bucket/shards"), is_url("/data/shards"), is_url(Path("s3:/bucket"))
+    (True, False, False)
+    """
+    return isinstance(path, str) and _URL.fullmatch(path) is not None
+
+
+def local_path(url: str) -> Path | None:
+    """The path that a file:// URL means; None of any other.
+
+    Raises:
+        ConfigError: it means none, or is a URL that is not taken.
+
+    >>> local_path("file:///data/shards").as_posix(), local_path("s3://bucket/shards")
+    ('/data/shards', None)
+    """
+    scheme, rest = parts(url)
+    if scheme not in _LOCAL:
+        return None
+    if not rest.startswith("/"):
+        raise ConfigError(f"{printable(url)}: a file URL has three slashes and an absolute path: file:///data/shards")
+    return Path(rest)
+
+
+def parts(url: str) -> tuple[str, str]:
+    """Scheme and rest, without a slash at its end, of a URL with nothing in it that must not be shown.
+
+    Raises:
+        ConfigError: it is no URL, or there are credentials, a query, or another URL in it.
+    """
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise ConfigError(f"{printable(url)}: not a URL")
+    scheme, rest = match[1].lower(), match[2].rstrip("/")
+    how = "give the folder alone; credentials come from the environment or the library's own files"
+    if scheme not in (*_LOCAL, "memory"):
+        if "@" in rest.partition("/")[0] or "?" in rest:
+            raise ConfigError(f"{scheme}:// with a user, a password or a query in the URL is not taken: {how}")
+        if not rest:
+            raise ConfigError(f"{scheme}://: a bucket or a folder must follow")
+        if "::" in rest or "://" in rest:
+            raise ConfigError(f"{scheme}:// with another URL in it is not taken: {how}")
+    return scheme, rest
+
+
+def store_class(scheme: str) -> Any:
+    """The class of fsspec that reaches stores of a scheme.
+
+    Raises:
+        ConfigError: there is none, or it is not installed.
+    """
+    library = _LIBRARIES.get(scheme)
+    try:
+        import fsspec
+
+        return fsspec.get_filesystem_class(scheme)
+    except ImportError:
+        also = "" if library in (None, "s3fs") else f" {library}"
+        raise ConfigError(
+            f'{scheme}:// needs {library or "a library"} that is not installed: pip install "audiochunk[remote]"{also}'
+        ) from None
+    except ValueError:
+        raise ConfigError(f"no store is known by {scheme}://") from None
