@@ -9,11 +9,11 @@ import xxhash
 
 from audiochunk.config import Compression, Encoding
 from audiochunk.errors import DatasetError, PassingRecordingError, RecordingError
+from audiochunk.pipeline.inputs import opened_input
 from audiochunk.pipeline.packed import Packed
 from audiochunk.pipeline.parts import TaskPart, write_part
 from audiochunk.pipeline.versions import versions
 from audiochunk.signal.encoder import Encoder
-from audiochunk.signal.opening import opened
 from audiochunk.signal.pcm import Octets
 from audiochunk.storage.files import begin_write_back, temporary, write_whole
 from audiochunk.storage.shard import BUFFER_BYTES, ShardSpec, ShardWriter, digest_file, digest_stored, shard_name
@@ -193,11 +193,14 @@ def _write(task: ShardTask, file: Path) -> ShardRecord | dict[bytes, RecordingEr
     spec = ShardSpec(task.split, task.index, sum(part.chunks for part in task.parts), task.encoding)
     failed: dict[bytes, RecordingError] = {}
     clipped: list[int] = []
-    with ShardWriter(file, spec, task.compression) as writer, opened(task.root) as dir_fd:
+    with (
+        ShardWriter(file, spec, task.compression) as writer,
+        opened_input(task.root, task.parts, task.encoding) as folder,
+    ):
         encoder = Encoder(task.encoding, writer.room, n_bytes=BUFFER_BYTES)
         for part in task.parts:
             try:
-                clipped.append(write_part(part, encoder, root=task.root, dir_fd=dir_fd))
+                clipped.append(write_part(part, encoder, root=task.root, folder=folder))
             except RecordingError as error:
                 if not failed:
                     # The rest is only looked at: the shard has to be written anew without it.

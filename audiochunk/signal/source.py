@@ -29,6 +29,15 @@ class ByteSource(ABC):
         """
 
     @abstractmethod
+    def check(self) -> None:
+        """See that the recording is still the one that was scanned.
+
+        Raises:
+            RecordingError: it is not.
+            MachineError: that could not be told.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Let go of what is held in memory; reading begins anew."""
 

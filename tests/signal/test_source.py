@@ -46,6 +46,9 @@ class Memory(ByteSource):
         view[: len(part)] = part
         return len(part)
 
+    def check(self) -> None:
+        """Nothing changes it."""
+
     def close(self) -> None:
         self._dead = None
 
