@@ -8,6 +8,8 @@ import errno
 import os
 from typing import ClassVar
 
+MOST_NAMED = 1000  # recordings that a scan refuses
+
 
 def printable(path: bytes | str) -> str:
     """A path as text that is safe to print: no control characters, no undecodable bytes.
@@ -68,19 +70,25 @@ class PassingRecordingError(RecordingError):
 
 
 class RecordingsError(AudiochunkError):
-    """Some recordings cannot be used and `on_error` is "fail". `args`: ([(path, reason), ...],)."""
+    """Some recordings cannot be used and `on_error` is "fail".
+
+    `args`: ([(path, reason), ...],), and how many there are in all where there are more.
+    """
 
     exit_code = 4
 
     @property
     def failures(self) -> list[tuple[bytes, str]]:
-        """(path, reason) of every recording that cannot be used, in path order."""
+        """(path, reason) of recordings that cannot be used, in path order; at most `MOST_NAMED` of a scan."""
         return list(self.args[0])
 
     def __str__(self) -> str:
         failures = self.failures
         lines = [f"  {printable(path)}: {reason}" for path, reason in failures]
-        count = "1 recording" if len(failures) == 1 else f"{len(failures):,} recordings"
+        n = max([len(failures), *self.args[1:]])
+        if n > len(failures):
+            lines.append(f"  and {n - len(failures):,} more")
+        count = "1 recording" if n == 1 else f"{n:,} recordings"
         return "\n".join([f"{count} cannot be used:", *lines, "leave them out with --on-error skip or --exclude"])
 
 

@@ -19,12 +19,12 @@ _MUCH_LOSS = 0.05
 
 def report_on(plan: "Plan", built: "Built | None", tally: "Tally") -> dict[str, Any]:
     """The summary of a build, or of a plan where nothing was built; the numbers that are printed."""
-    from audiochunk.pipeline.plan import rows
+    from audiochunk.pipeline.rows import rows
     from audiochunk.tools.summary import plain
 
     encoding = plan.config.encoding
-    if built is None or built.up_to_date:
-        for row in rows(plan, failed=built.failed, clipped=built.clipped) if built else rows(plan):
+    if built is None:
+        for row in rows(plan):
             tally.add(row)
     summary = tally.summary(plan.names)
     report = plain(summary, encoding) | {"shards": len(plan.shards)}

@@ -50,14 +50,14 @@ class Progress(Watcher):
                 self._bar = self._begin(desc="scan", unit=" recordings")
             self._bar.update()
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, plan: Plan, *, n_chunks: int) -> None:
         """Begin the bar of the shards."""
         self._end()
         click.get_current_context().meta["audiochunk.goes_on"] = True
         self._encoding = plan.config.encoding
         self._chunk_bytes = self._encoding.chunk_bytes
         if self._show:
-            total = plan.n_chunks * self._chunk_bytes
+            total = n_chunks * self._chunk_bytes
             self._bar = self._begin(desc="build", total=total, unit="B", unit_scale=True)
 
     def finished(self, result: ShardResult) -> None:

@@ -103,8 +103,7 @@ def site(workers: Workers, root: bytes, work: Path, planned: Plan) -> Iterator[S
 
 def _samples(root: bytes, planned: Plan) -> Iterator[Sample]:
     """A few recordings, from all over the folder, that are as they were when they were scanned."""
-    usable = [recording for recording in planned.recordings if recording.info is not None]
-    for recording in usable[:: max(1, len(usable) // _SAMPLES)][:_SAMPLES]:
+    for recording in planned.recordings.samples(_SAMPLES):
         sample = Sample(recording.path, recording.bytes, recording.mtime_ns)
         if difference(root, sample) is None:
             yield sample
@@ -253,7 +252,7 @@ def _accept(made: Made, task: ShardTask, *, fsync: bool) -> ShardResult:
     """
     scratch = None if made.scratch is None else Path(os.fsdecode(made.scratch))
     result = made.result
-    if result.passing:
+    if any(failure.passing for failure in result.failed):
         # Missing, unreadable or changed, says the worker: that may be so, or it sees another folder.
         if scratch is not None:
             scratch.unlink(missing_ok=True)
@@ -261,9 +260,10 @@ def _accept(made: Made, task: ShardTask, *, fsync: bool) -> ShardResult:
         if result.failed != made.result.failed:
             if scratch is not None:
                 scratch.unlink(missing_ok=True)
-            path, why = next(item for item in made.result.failed if item[0] in made.result.passing)
+            one = next(failure for failure in made.result.failed if failure.passing)
             raise MachineError(
-                f"worker {made.worker}: does not see the recording {printable(path)} as it is here ({why}); {_MOUNT}"
+                f"worker {made.worker}: does not see the recording {printable(one.path)} as it is here ({one.reason});"
+                f" {_MOUNT}"
             )
     if scratch is not None:
         keep_shard(scratch, task.name, result.record, fsync=fsync)

@@ -1,7 +1,7 @@
 """A build in three commands, the first two: a plan, and tasks on any machines that see the folders."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def save_plan(
         _require_no_dataset(folder, overwrite=overwrite)
     with Workers(usable_cpus() if workers is None else workers) as at_work:
         planned = make_plan(source, config, split_file=split_file, watcher=watcher, workers=at_work)
-    saved = SavedPlan.of(planned, os.path.abspath(os.fsencode(source)))
+    saved = SavedPlan(planned, os.path.abspath(os.fsencode(source)))
     with machine_errors(folder), build_folder.entered(folder, planned.config, fsync=True, clears=False) as (work, _):
         _require_no_dataset(folder, overwrite=overwrite)
         build_folder.take_back_plan(work)
@@ -75,8 +75,7 @@ def require_input(saved: SavedPlan) -> None:
     Raises:
         MachineError: of a few from all over the folder, it sees none as it was.
     """
-    usable = [recording for recording in saved.recordings if recording.info is not None]
-    some = usable[:: max(1, len(usable) // _SAMPLES)][:_SAMPLES]
+    some = saved.plan.recordings.samples(_SAMPLES)
     if some and all(difference(saved.root, recording) is not None for recording in some):
         raise MachineError(
             f"this machine does not see the recordings in {printable(saved.root)} as they were planned; mount the same"
@@ -130,32 +129,31 @@ def run_task(
     work = folder / BUILD_FOLDER
     with machine_errors(folder):
         digest = digest_of_plan(work)
-        saved = SavedPlan.read(work)
-        require_input(saved)
-        planned = saved.plan()
-        by_key = {(shard.split, shard.index): shard for shard in planned.shards}
-        mine = planned.shards[task.number :: task.count]
-        tasks = (shard_task(shard, planned, root=saved.root, work=os.fsencode(work)) for shard in mine)
-        watcher.planned(replace(planned, shards=mine))
-        chunks = reused = 0
-        failed: dict[bytes, str] = {}
-        with Workers(usable_cpus() if workers is None else workers) as pool:
-            build = partial(_build_planned, plan=digest, fsync=fsync)
-            for result in pool.run(build, tasks, at_most=len(mine), name=describe_and_advise):
-                if digest_of_plan(work) == digest:
-                    write_note(result, by_key[result.split, result.index], planned, work)
-                failed.update(result.failed)
-                chunks, reused = chunks + result.record.chunks, reused + result.reused
-                watcher.finished(result)
-        names = tuple(shard_name(shard.split, shard.index, planned.config.compression) for shard in mine)
-        if fsync:
-            for name in names:
-                # A seal that was interrupted may have moved it into place.
-                fsync_path(work / name if (work / name).exists() else folder / name)
-                fsync_path(record_path(work, name))
-                if note_path(work, name).exists():
-                    fsync_path(note_path(work, name))
-            fsync_path(work)
+        with SavedPlan.opened(work) as saved:
+            require_input(saved)
+            shards, config = saved.plan.shards, saved.plan.config
+            mine = range(len(shards))[task.number :: task.count]
+            tasks = (shard_task(shards[n], config, root=saved.root, work=os.fsencode(work)) for n in mine)
+            watcher.planned(saved.plan, n_chunks=sum(shards.n_chunks(n) for n in mine))
+            chunks = reused = 0
+            failed: dict[bytes, str] = {}
+            with Workers(usable_cpus() if workers is None else workers) as pool:
+                build = partial(_build_planned, plan=digest, fsync=fsync)
+                for result in pool.run(build, tasks, at_most=len(mine), name=describe_and_advise):
+                    if digest_of_plan(work) == digest:
+                        write_note(result, config, work)
+                    failed.update((failure.path, failure.reason) for failure in result.failed)
+                    chunks, reused = chunks + result.record.chunks, reused + result.reused
+                    watcher.finished(result)
+            names = tuple(shard_name(*shards.place(n), config.compression) for n in mine)
+            if fsync:
+                for name in names:
+                    # A seal that was interrupted may have moved it into place.
+                    fsync_path(work / name if (work / name).exists() else folder / name)
+                    fsync_path(record_path(work, name))
+                    if note_path(work, name).exists():
+                        fsync_path(note_path(work, name))
+                fsync_path(work)
     return TaskDone(names, chunks, reused, dict(sorted(failed.items())))
 
 

@@ -1,8 +1,9 @@
 """The shards of a plan, until each is there and fits the recordings that are known to fail."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import closing
 
+from audiochunk.config import BuildConfig
 from audiochunk.errors import InputError, RecordingsError, printable
 from audiochunk.pipeline import elsewhere
 from audiochunk.pipeline.executors import Workers
@@ -58,9 +59,10 @@ class Making:
             MachineError: a worker died, or the machine refused.
             OSError: a shard could not be written.
         """
-        waiting = list(self._plan.shards)
+        shards = self._plan.shards
+        waiting: Sequence[int] = range(len(shards))
         while waiting:
-            tasks = (self.task(shard) for shard in waiting)
+            tasks = (self.task(shards[number]) for number in waiting)
             failed: set[bytes] = set()
             running = elsewhere.build_shards(
                 workers,
@@ -75,9 +77,9 @@ class Making:
             with closing(running) as results:
                 for result in results:
                     self._take(result)
-                    failed.update(path for path, _ in result.failed)
+                    failed.update(failure.path for failure in result.failed)
                     watcher.finished(result)
-            waiting = [shard for shard in self._plan.shards if self._is_outdated(shard, failed)]
+            waiting = list(self._outdated(failed)) if failed else ()
 
     def refuse_nothing(self) -> None:
         """Make no dataset where every recording that had chunks failed.
@@ -92,40 +94,42 @@ class Making:
     def _take(self, result: ShardResult) -> None:
         if result.failed:
             if self._plan.config.options.on_error == "fail":
-                raise RecordingsError(list(result.failed))
-            self._failures.add(result.failed, passing=result.passing)
+                raise RecordingsError([(failure.path, failure.reason) for failure in result.failed])
+            self._failures.add(result.failed)
         key = result.split, result.index
         if key not in self.records:  # else this build made it anew, because a recording failed elsewhere
             self.reused += result.reused
             self.rebuilt += result.rebuilt
         self.records[key] = result.record
 
-    def _is_outdated(self, shard: ShardPlan, failed: set[bytes]) -> bool:
-        recordings = self._plan.recordings
-        if not any(recordings[part.recording].path in failed for part in shard.parts):
-            return False
-        return self.records[shard.split, shard.index].fingerprint != self.task(shard).fingerprint
+    def _outdated(self, failed: set[bytes]) -> Iterator[int]:
+        """Numbers of the shards that were made with part of a recording which failed elsewhere."""
+        for number, shard in enumerate(self._plan.shards):
+            if any(part.recording.path in failed for part in shard.parts):
+                record = self.records[shard.split, shard.index]
+                if record.fingerprint != self.task(shard).fingerprint:
+                    yield number
 
     def task(self, shard: ShardPlan) -> ShardTask:
         """The task to make a shard, without the recordings that are known to fail."""
-        return shard_task(shard, self._plan, root=self._root, work=self._work, without=self._failures.reasons)
+        return shard_task(shard, self._plan.config, root=self._root, work=self._work, without=self._failures.reasons)
 
 
 def shard_task(
-    shard: ShardPlan, planned: Plan, *, root: bytes, work: bytes, without: Container[bytes] = ()
+    shard: ShardPlan, config: BuildConfig, *, root: bytes, work: bytes, without: Container[bytes] = ()
 ) -> ShardTask:
     """The task to make a shard.
 
     Args:
         shard: of the plan.
-        planned: the plan.
+        config: of the build.
         root: the input folder, absolute.
         work: the build folder, absolute.
         without: paths of recordings to leave out.
     """
     parts = []
     for part in shard.parts:
-        recording = planned.recordings[part.recording]
+        recording = part.recording
         if recording.info is not None and recording.path not in without:
             parts.append(
                 TaskPart(
@@ -138,7 +142,6 @@ def shard_task(
                     chunks=part.chunks,
                 )
             )
-    config = planned.config
     return ShardTask(root, work, shard.split, shard.index, config.encoding, config.compression, tuple(parts))
 
 

@@ -1,6 +1,7 @@
 """What lies in an output folder before a build, and what of it may go."""
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ import msgspec
 from audiochunk.config import BuildConfig
 from audiochunk.errors import DatasetError, OutputExistsError, printable, reason
 from audiochunk.pipeline import build_folder
-from audiochunk.pipeline.plan import Plan, rows
+from audiochunk.pipeline.compare import Comparison
+from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.shards import record_path
+from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.files import TEMPORARY_SUFFIX, fsync_path, open_plain
 from audiochunk.storage.manifest import BESIDE, BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest
 from audiochunk.storage.recordings import RecordingRow, read_rows
@@ -122,66 +125,33 @@ def check_options(manifest: Manifest, folder: Path, config: BuildConfig) -> None
         )
 
 
-def check_recordings(manifest: Manifest, folder: Path, planned: Plan) -> None:
+def check_recordings(manifest: Manifest, folder: Path, planned: Plan, watcher: Watcher) -> None:
     """Compare paths, sizes and headers of a finished dataset's recordings with those of a plan.
+
+    Args:
+        manifest: of the dataset.
+        folder: where it lies.
+        planned: the plan.
+        watcher: told of the rows of the dataset's table.
 
     Raises:
         OutputExistsError: they differ; says how many and names one.
         DatasetError: the recordings table is damaged.
         OSError: it could not be read.
     """
-    have = {_key(row): _header(row) for row in read_rows(folder, manifest.recordings)}
-    # Recordings that failed while being decoded have one row, without a channel, where the plan has one a channel.
-    failed = failed_while_decoding(manifest, folder)
-    want = {(key[0], None) if key[0] in failed else key: _header(row) for row in rows(planned) for key in [_key(row)]}
-    added, gone = want.keys() - have.keys(), have.keys() - want.keys()
-    changed = {key for key in want.keys() & have.keys() if want[key] != have[key]}
-    if not (added or gone or changed):
-        return
-    counts = [
-        f"{len({path for path, _ in keys}):,} {what}, {printable(min(path for path, _ in keys))} for one"
-        for keys, what in ((added, "new"), (gone, "gone"), (changed, "changed"))
-        if keys
-    ]
-    raise OutputExistsError(
-        str(folder), f"holds a dataset made from other recordings ({'; '.join(counts)})", _OVERWRITE
-    )
 
+    def have() -> Iterator[RecordingRow]:
+        watcher.sealing_begins()
+        for row in read_rows(folder, manifest.recordings):
+            watcher.sealing(row)
+            yield row
 
-def failed_while_decoding(manifest: Manifest, folder: Path) -> dict[bytes, str]:
-    """Reasons, by path, of recordings whose header could be read and whose samples could not.
-
-    Raises:
-        DatasetError: the recordings table is damaged.
-        OSError: it could not be read.
-    """
-    return {
-        row.path_bytes: row.error
-        for row in read_rows(folder, manifest.recordings)
-        if row.error is not None and row.channels
-    }
-
-
-def clipped_in(manifest: Manifest, folder: Path, planned: Plan) -> dict[tuple[int, int | None], int]:
-    """Samples beyond full scale, by number of the recording in a plan of the same recordings, and channel.
-
-    Raises:
-        DatasetError: the recordings table is damaged.
-    """
-    numbers = {recording.path: number for number, recording in enumerate(planned.recordings)}
-    return {
-        (numbers[row.path_bytes], row.channel): row.clipped
-        for row in read_rows(folder, manifest.recordings)
-        if row.clipped
-    }
-
-
-def _key(row: RecordingRow) -> tuple[bytes, int | None]:
-    return row.path_bytes, row.channel
-
-
-def _header(row: RecordingRow) -> tuple[object, ...]:
-    return row.split, row.bytes, row.sample_rate, row.channels, row.frames, row.subtype, row.notes
+    comparison = Comparison(have())
+    for recording, split in planned.recordings.placed():
+        comparison.is_new(recording, split)
+    comparison.finish()
+    if different := str(comparison):
+        raise OutputExistsError(str(folder), f"holds a dataset made from other recordings ({different})", _OVERWRITE)
 
 
 def clear(folder: Path, *, fsync: bool) -> None:

@@ -1,29 +1,33 @@
 """Recordings -> which ranges of which recordings fill which chunks of which shard. Pure; nothing is decoded."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
+from typing import SupportsIndex, overload
 
 import msgspec
 
 from audiochunk.config import BuildConfig
+from audiochunk.pipeline.catalog import Catalog
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.signal.audio import AudioInfo
 from audiochunk.signal.chunking import Stream
-from audiochunk.storage.recordings import RecordingRow, path_fields
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):
     """A run of chunks of one stream of one recording.
 
     Attributes:
-        recording: its number in the plan.
+        recording: which one.
         channel: of the stream under layout "split", else None.
         first: the first chunk, counted in the stream.
         chunks: how many.
     """
 
-    recording: int
+    recording: Scanned
     channel: int | None
     first: int
     chunks: int
@@ -48,124 +52,200 @@ class ShardPlan(msgspec.Struct, frozen=True):
         return sum(part.chunks for part in self.parts)
 
 
+class Layout(msgspec.Struct):
+    """Where the chunks of a split lie.
+
+    Attributes:
+        first_shard: number of its first shard: that of shards which are there already.
+        first_chunk: the same, of chunks.
+        chunks: how many there are.
+        starts: of each shard three numbers: that of the recording with which it begins, in the catalog; of the stream
+            in the recording; of the chunk in the stream.
+    """
+
+    first_shard: int = 0
+    first_chunk: int = 0
+    chunks: int = 0
+    starts: "array[int]" = msgspec.field(default_factory=lambda: array("Q"))
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return len(self.starts) // 3
+
+    def check(self, config: BuildConfig, *, recordings: int) -> None:
+        """See that shards are as many as the chunks need, and begin within so many recordings.
+
+        Raises:
+            ValueError: they are not.
+        """
+        if len(self.starts) != 3 * -(-self.chunks // chunks_per_shard(config)):
+            raise ValueError(f"{len(self.starts)} numbers of shards for {self.chunks} chunks")
+        if any(number >= recordings for number in self.starts[::3]):
+            raise ValueError(f"a shard begins with none of {recordings} recordings")
+
+
+class Planner:
+    """Makes a plan while recordings come in, in path order.
+
+    Args:
+        config: gives encoding and shard size.
+        asked: splits that exist even if they get nothing, with the shares asked for.
+    """
+
+    def __init__(self, config: BuildConfig, asked: Mapping[str, Fraction | None]) -> None:
+        self._config, self._asked = config, asked
+        self._per_shard = chunks_per_shard(config)
+        self._catalog = Catalog()
+        self._layouts: dict[str, Layout] = {name: Layout() for name in asked}
+
+    def add(self, recording: Scanned, split: str) -> None:
+        """Take in the next recording.
+
+        Raises:
+            OSError: the catalog could not be written.
+        """
+        number = len(self._catalog)
+        self._catalog.add(recording, split)
+        layout = self._layouts.get(split)
+        if layout is None:
+            layout = self._layouts[split] = Layout()
+        if recording.info is None:
+            return
+        in_stream = stream_of(recording.info, self._config).n_chunks
+        before = layout.chunks
+        layout.chunks += in_stream * len(self._config.encoding.streams(recording.info.channels))
+        for chunk in range(-before % self._per_shard, layout.chunks - before, self._per_shard):
+            layout.starts.extend((number, *divmod(chunk, in_stream)))
+
+    def plan(self) -> "Plan":
+        """The plan of the recordings so far."""
+        return Plan(self._config, self._catalog, self._asked, dict(sorted(self._layouts.items())))
+
+
+def plan(
+    recordings: Iterable[Scanned],
+    splits: Iterable[str],
+    *,
+    asked: Mapping[str, Fraction | None],
+    config: BuildConfig,
+) -> "Plan":
+    """The plan of recordings in path order, given the split of each; the rest as for `Planner`.
+
+    Raises:
+        OSError: the catalog could not be written.
+    """
+    planner = Planner(config, asked)
+    for recording, split in zip(recordings, splits, strict=True):
+        planner.add(recording, split)
+    return planner.plan()
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A build before anything is decoded.
 
     Attributes:
         config: what it is made with.
-        recordings: in path order, refused ones included.
-        splits: the split of each recording.
+        recordings: in path order, refused ones included, each with its split.
         asked: the shares that were asked for, by split; None where a split was only named.
-        names: of all splits, those that got nothing included, sorted.
-        shards: by split name, then in order.
+        layouts: of all splits, those that got nothing included, by name, sorted.
     """
 
     config: BuildConfig
-    recordings: tuple[Scanned, ...]
-    splits: tuple[str, ...]
+    recordings: Catalog
     asked: Mapping[str, Fraction | None]
-    names: tuple[str, ...]
-    shards: tuple[ShardPlan, ...]
+    layouts: Mapping[str, Layout]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all splits, sorted."""
+        return tuple(self.layouts)
+
+    @property
+    def shards(self) -> "ShardPlans":
+        """By split name, then in order."""
+        return ShardPlans(self)
 
     @property
     def n_chunks(self) -> int:
         """Chunks of all shards."""
-        return sum(shard.chunks for shard in self.shards)
+        return sum(layout.chunks for layout in self.layouts.values())
 
 
-def plan(
-    recordings: Sequence[Scanned], splits: Sequence[str], *, asked: Mapping[str, Fraction | None], config: BuildConfig
-) -> Plan:
-    """The plan for scanned recordings.
+class ShardPlans(Sequence[ShardPlan]):
+    """The shards of a plan. What each holds is found when it is asked for, from the recording on that it begins with.
 
     Args:
-        recordings: in path order.
-        splits: the split of each.
-        asked: splits that exist even if they get nothing, with the shares asked for.
-        config: gives encoding and shard size.
+        plan: whose they are.
     """
-    per_shard = max(1, config.options.shard_size // config.encoding.chunk_bytes)
-    all_names = tuple(sorted({*asked, *splits}))
-    parts: dict[str, list[Part]] = {name: [] for name in all_names}
-    for number, (recording, split) in enumerate(zip(recordings, splits, strict=True)):
-        if recording.info is None:
-            continue
-        chunks = stream_of(recording.info, config).n_chunks
-        for channel in config.encoding.streams(recording.info.channels) if chunks else ():
-            parts[split].append(Part(number, channel, 0, chunks))
-    shards = [
-        ShardPlan(name, index, tuple(held))
-        for name in all_names
-        for index, held in enumerate(_fill(parts[name], per_shard))
-    ]
-    return Plan(config, tuple(recordings), tuple(splits), asked, all_names, tuple(shards))
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        # Of each split, the number of its first shard, and at the end that of all.
+        self._bounds = [0, *accumulate(layout.shards for layout in plan.layouts.values())]
+
+    def __len__(self) -> int:
+        return self._bounds[-1]
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> ShardPlan: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ShardPlan]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> ShardPlan | list[ShardPlan]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        return self._shard(*self.place(range(len(self))[index]))
+
+    def __iter__(self) -> Iterator[ShardPlan]:
+        return (self._shard(*key) for key in self.places())
+
+    def places(self) -> Iterator[tuple[str, int]]:
+        """(split, index in it) of all shards."""
+        for split, layout in self._plan.layouts.items():
+            for number in range(layout.shards):
+                yield split, layout.first_shard + number
+
+    def place(self, number: int) -> tuple[str, int]:
+        """(split, index in it) of one shard."""
+        at = bisect_right(self._bounds, number) - 1
+        split = self._plan.names[at]
+        return split, self._plan.layouts[split].first_shard + number - self._bounds[at]
+
+    def n_chunks(self, number: int) -> int:
+        """Chunks of one shard."""
+        split, index = self.place(number)
+        layout, per_shard = self._plan.layouts[split], chunks_per_shard(self._plan.config)
+        return min(per_shard, layout.chunks - (index - layout.first_shard) * per_shard)
+
+    def _shard(self, split: str, index: int) -> ShardPlan:
+        plan, layout = self._plan, self._plan.layouts[split]
+        per_shard = chunks_per_shard(plan.config)
+        at = index - layout.first_shard
+        room = min(per_shard, layout.chunks - at * per_shard)
+        number, stream, first = layout.starts[3 * at : 3 * at + 3]
+        parts: list[Part] = []
+        for recording in plan.recordings.of_split(split, number):
+            if recording.info is None:
+                continue
+            in_stream = stream_of(recording.info, plan.config).n_chunks
+            if not in_stream:
+                continue
+            for channel in plan.config.encoding.streams(recording.info.channels)[stream:]:
+                n = min(in_stream - first, room)
+                parts.append(Part(recording, channel, first, n))
+                room, first = room - n, 0
+                if not room:
+                    return ShardPlan(split, index, tuple(parts))
+            stream = 0
+        raise AssertionError(f"shard {index} of split {split} is {room} chunks short")
 
 
-def _fill(parts: Sequence[Part], per_shard: int) -> Iterator[list[Part]]:
-    """Cut a sequence of parts into runs of `per_shard` chunks, the last of which may be shorter."""
-    held: list[Part] = []
-    room = per_shard
-    for part in parts:
-        first, left = part.first, part.chunks
-        while left:
-            n = min(left, room)
-            held.append(Part(part.recording, part.channel, first, n))
-            first, left, room = first + n, left - n, room - n
-            if not room:
-                yield held
-                held, room = [], per_shard
-    if held:
-        yield held
+def chunks_per_shard(config: BuildConfig) -> int:
+    """Chunks of every shard but the last of a split."""
+    return max(1, config.options.shard_size // config.encoding.chunk_bytes)
 
 
 def stream_of(info: AudioInfo, config: BuildConfig) -> Stream:
     """The shape of a recording's stream, or of each of its streams."""
     return Stream.of(info.frames, info.channels, config.encoding)
-
-
-def rows(
-    plan: Plan,
-    *,
-    failed: Mapping[bytes, str] | None = None,
-    clipped: Mapping[tuple[int, int | None], int] | None = None,
-) -> Iterator[RecordingRow]:
-    """The recordings table of a plan, in path order.
-
-    Args:
-        plan: of the build.
-        failed: reasons, by path, of recordings that turned out to be unusable while decoding.
-        clipped: samples beyond full scale, by number of the recording and channel.
-    """
-    failed, clipped = failed or {}, clipped or {}
-    next_chunk = dict.fromkeys(plan.names, 0)
-    for number, (recording, split) in enumerate(zip(plan.recordings, plan.splits, strict=True)):
-        info = recording.info
-        error = recording.error or failed.get(recording.path)
-        channels: tuple[int | None, ...] = (None,)
-        chunks = dropped = 0
-        if info is not None and error is None:
-            stream = stream_of(info, plan.config)
-            channels = plan.config.encoding.streams(info.channels)
-            chunks, dropped = stream.n_chunks, info.frames - stream.whole_frames
-        fields = path_fields(recording.path)
-        path, path_hex = fields["path"], fields.get("path_hex")
-        for channel in channels:
-            yield RecordingRow(
-                path=path,
-                path_hex=path_hex,
-                split=split,
-                channel=channel,
-                sample_rate=info.sample_rate if info else 0,
-                channels=info.channels if info else 0,
-                frames=info.frames if info else 0,
-                subtype=info.subtype if info else "",
-                bytes=recording.bytes,
-                first_chunk=next_chunk[split],
-                chunks=chunks,
-                dropped_frames=dropped,
-                clipped=clipped.get((number, channel), 0),
-                notes=info.notes if info else (),
-                error=error,
-            )
-            next_chunk[split] += chunks

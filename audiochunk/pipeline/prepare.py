@@ -5,23 +5,25 @@ from pathlib import Path
 
 import msgspec
 
-from audiochunk.config import BuildConfig, Encoding
-from audiochunk.errors import ConfigError, InputError, RecordingsError, printable
+from audiochunk.config import BuildConfig, Encoding, Options
+from audiochunk.errors import MOST_NAMED, ConfigError, InputError, RecordingsError, printable
 from audiochunk.pipeline.executors import Workers
-from audiochunk.pipeline.plan import Plan, plan
+from audiochunk.pipeline.plan import Plan, Planner
 from audiochunk.pipeline.scan import Globs, Scanned, scan
 from audiochunk.pipeline.splits import (
+    FILE_PREFIX,
     FOLDERS,
-    Splitter,
+    UnusedEntries,
     check_split_name,
     in_no_split,
     make_splitter,
     read_split_file,
     sum_of_shares,
     table_name,
-    unused_entries,
 )
 from audiochunk.pipeline.watcher import Watcher
+
+_NAMED = 3
 
 
 def make_plan(
@@ -58,72 +60,115 @@ def make_plan(
     root = os.fsencode(source)
     if not root:
         raise InputError(root, "the name of the input folder is empty")
-    recordings: list[Scanned] = []
+    planner = Planner(config, splitter.shares)
+    found = _Found(root, config.options)
+    unused = UnusedEntries(table or {})
     globs = Globs(config.options.include, config.options.exclude)
     for recording in scan(root, globs, workers):
-        recordings.append(recording)
         watcher.scanned(recording)
-    if not recordings:
-        asked = " that --include and --exclude leave" if config.options.include or config.options.exclude else ""
-        raise InputError(root, f"no recordings (.wav, .flac, .aiff, …) in this folder{asked}")
+        unused.use(recording.path)
+        split = splitter.assign(recording.path)
+        found.add(recording, split)
+        if split is not None:
+            planner.add(recording, split)
+    planned = planner.plan()
+    found.refuse_none()
     for glob in sorted(globs.unused):
         watcher.warn(f"the glob {printable(glob)} matches nothing")
-    failures = [(r.path, r.error) for r in recordings if r.error is not None]
-    if failures and config.options.on_error == "fail":
-        raise RecordingsError(failures)
-    if len(failures) == len(recordings):
-        reasons = "; ".join(f"{printable(path)}: {reason}" for path, reason in failures[:3])
-        raise InputError(root, f"none of {len(failures):,} recordings can be used: {reasons}")
-    _warn_of_splits(config.options.split, table, recordings, watcher)
-    splits = _assign(recordings, splitter, config, root)
-    planned = plan(recordings, splits, asked=splitter.shares, config=config)
+    found.refuse_failed()
+    _warn_of_splits(config.options.split, unused, watcher)
+    found.refuse_splits(planned.recordings.names)
     if not planned.n_chunks:
-        if not any(r.info.frames for r in recordings if r.info is not None):
-            raise InputError(root, "all recordings are empty: they have 0 frames")
-        raise InputError(
-            root,
-            f"all recordings are too short for one chunk of {config.encoding.codes_per_chunk:,} samples;"
-            " --tail pad or a smaller --chunk-bytes would use them",
-        )
-    _warn_of_blocks(recordings, config.encoding, watcher)
-    for name in planned.names:
-        if not any(shard.split == name for shard in planned.shards):
+        found.refuse_short(config.encoding)
+    _warn_of_blocks(found.channels, config.encoding, watcher)
+    for name, layout in planned.layouts.items():
+        if not layout.chunks:
             watcher.warn(f"split {name} gets no chunks")
     return planned
 
 
-def _assign(recordings: list[Scanned], splitter: Splitter, config: BuildConfig, root: bytes) -> list[str]:
-    assigned = [splitter.assign(recording.path) for recording in recordings]
-    nowhere = [r.path for r, split in zip(recordings, assigned, strict=True) if split is None]
-    if nowhere:
-        raise InputError(root, in_no_split(nowhere, config.options))
-    splits = [split for split in assigned if split is not None]
-    for name in sorted(set(splits)):
-        try:
-            check_split_name(name)
-        except ConfigError as error:
-            raise InputError(root, f"{error}") from error
-    return splits
+class _Found:
+    """What a scan came upon, as far as it may stand against a plan.
+
+    Args:
+        root: the input folder.
+        options: of the build.
+    """
+
+    def __init__(self, root: bytes, options: Options) -> None:
+        self._root, self._options = root, options
+        self._n = self._n_failed = self._n_nowhere = 0
+        self._failed: list[tuple[bytes, str]] = []
+        self._nowhere: list[bytes] = []
+        self._any_frames = False
+        #: How many channels recordings have.
+        self.channels: set[int] = set()
+
+    def add(self, recording: Scanned, split: str | None) -> None:
+        """Count a recording."""
+        self._n += 1
+        if recording.info is not None:
+            self._any_frames = self._any_frames or recording.info.frames > 0
+            self.channels.add(recording.info.channels)
+        elif recording.error is not None:
+            self._n_failed += 1
+            if len(self._failed) < MOST_NAMED:
+                self._failed.append((recording.path, recording.error))
+        if split is None:
+            self._n_nowhere += 1
+            if len(self._nowhere) < _NAMED:
+                self._nowhere.append(recording.path)
+
+    def refuse_none(self) -> None:
+        """Raise InputError where there are no recordings."""
+        if not self._n:
+            asked = " that --include and --exclude leave" if self._options.include or self._options.exclude else ""
+            raise InputError(self._root, f"no recordings (.wav, .flac, .aiff, …) in this folder{asked}")
+
+    def refuse_failed(self) -> None:
+        """Raise RecordingsError where a recording failed and none may, InputError where all did."""
+        if self._failed and self._options.on_error == "fail":
+            raise RecordingsError(self._failed, self._n_failed)
+        if self._n_failed == self._n:
+            reasons = "; ".join(f"{printable(path)}: {reason}" for path, reason in self._failed[:_NAMED])
+            raise InputError(self._root, f"none of {self._n:,} recordings can be used: {reasons}")
+
+    def refuse_splits(self, names: list[str]) -> None:
+        """Raise InputError where a recording is in no split, or in one that cannot be named so."""
+        if self._nowhere:
+            raise InputError(self._root, in_no_split(self._nowhere, self._n_nowhere, self._options))
+        for name in sorted(names):
+            try:
+                check_split_name(name)
+            except ConfigError as error:
+                raise InputError(self._root, f"{error}") from error
+
+    def refuse_short(self, encoding: Encoding) -> None:
+        """Raise InputError for recordings that have no chunk between them."""
+        if not self._any_frames:
+            raise InputError(self._root, "all recordings are empty: they have 0 frames")
+        raise InputError(
+            self._root,
+            f"all recordings are too short for one chunk of {encoding.codes_per_chunk:,} samples;"
+            " --tail pad or a smaller --chunk-bytes would use them",
+        )
 
 
-def _warn_of_splits(
-    spec: str | None, table: dict[bytes, str] | None, recordings: list[Scanned], watcher: Watcher
-) -> None:
-    if table is not None:
-        unused = unused_entries(table, (recording.path for recording in recordings))
-        if unused:
-            some = ", ".join(printable(path) for path in unused[:3])
-            watcher.warn(f"{len(unused):,} of {len(table):,} entries of the split file match no recording: {some}")
-    elif spec is not None and spec != FOLDERS:
+def _warn_of_splits(spec: str | None, unused: UnusedEntries, watcher: Watcher) -> None:
+    if unused.paths:
+        some = ", ".join(printable(path) for path in sorted(unused.paths)[:_NAMED])
+        n, of = len(unused.paths), len(unused.table)
+        watcher.warn(f"{n:,} of {of:,} entries of the split file match no recording: {some}")
+    elif spec is not None and spec != FOLDERS and not spec.startswith(FILE_PREFIX):
         total = sum_of_shares(spec)
         if total < 1:
             watcher.warn(f"the shares of the splits add up to {float(total):g}, not 1: they are scaled up")
 
 
-def _warn_of_blocks(recordings: list[Scanned], encoding: Encoding, watcher: Watcher) -> None:
+def _warn_of_blocks(all_channels: set[int], encoding: Encoding, watcher: Watcher) -> None:
     if not isinstance(encoding.block, int):
         return
-    for channels in sorted({r.info.channels for r in recordings if r.info is not None}):
+    for channels in sorted(all_channels):
         if encoding.is_aligned(channels):
             continue
         aligned = encoding.aligned_block(channels)

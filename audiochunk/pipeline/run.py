@@ -23,7 +23,7 @@ from audiochunk.pipeline.failures import Failures
 from audiochunk.pipeline.making import GO_ON, Making
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan
-from audiochunk.pipeline.seal import clipped_by_stream, seal
+from audiochunk.pipeline.seal import seal
 from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.manifest import BUILD_FOLDER, RECORDINGS, Manifest
@@ -45,8 +45,7 @@ class Built:
     Attributes:
         manifest: of the dataset.
         plan: that it was built by.
-        failed: reasons, by path, of recordings left out while decoding.
-        clipped: samples beyond full scale, by number of the recording and channel.
+        failed: reasons, by path, of recordings that this build left out while decoding.
         reused: shards that were taken over from an interrupted build.
         rebuilt: shards of an interrupted build that were made anew, because they no longer fit or were damaged.
         up_to_date: whether the dataset was there already.
@@ -56,7 +55,6 @@ class Built:
     manifest: Manifest
     plan: Plan
     failed: dict[bytes, str]
-    clipped: dict[tuple[int, int | None], int]
     reused: int = 0
     rebuilt: int = 0
     up_to_date: bool = False
@@ -112,23 +110,21 @@ def build(
     with executor_of(executor) as given, Workers(n, given) as at_work:
         planned = make_plan(source, config, split_file=split_file, watcher=watcher, workers=at_work)
         if found.manifest is not None and not overwrite:
-            built = _up_to_date(found.manifest, folder, planned)
+            built = _up_to_date(found.manifest, folder, planned, watcher)
         else:
-            watcher.planned(planned)
+            watcher.planned(planned, n_chunks=planned.n_chunks)
             root = os.path.abspath(os.fsencode(source))
             built = _build(root, folder, planned, at_work, fsync=fsync, overwrite=overwrite, watcher=watcher)
     return replace(built, seconds=time.perf_counter() - began)
 
 
-def _up_to_date(manifest: Manifest, folder: Path, planned: Plan) -> Built:
+def _up_to_date(manifest: Manifest, folder: Path, planned: Plan, watcher: Watcher) -> Built:
     output.check_options(manifest, folder, planned.config)
-    output.check_recordings(manifest, folder, planned)
+    output.check_recordings(manifest, folder, planned, watcher)
     output.check_shards(manifest, folder)
-    failed = output.failed_while_decoding(manifest, folder)
-    clipped = output.clipped_in(manifest, folder, planned)
     with machine_errors(folder):
         build_folder.finish(folder)
-    return Built(manifest, planned, failed, clipped, up_to_date=True)
+    return Built(manifest, planned, {}, up_to_date=True)
 
 
 def _build(
@@ -146,9 +142,9 @@ def _build(
         if before is not None and before != planned.config:
             differing = ", ".join(before.differences(planned.config))
             watcher.warn(f"the build that was interrupted had other options ({differing}); what still fits is kept")
-        failures = Failures(work, planned.recordings, planned.config.encoding)
+        failures = Failures(work, planned.config.encoding)
         if planned.config.options.on_error == "skip":
-            failures.recall()
+            failures.recall(planned.recordings)
         return make_and_seal(root, folder, planned, workers, failures=failures, fsync=fsync, watcher=watcher)
 
 
@@ -163,8 +159,7 @@ def make_and_seal(
             making.shards(workers, watcher, site=site, fsync=fsync, meanwhile=table.write_some)
         making.refuse_nothing()
         manifest = seal(planned, making.records, failures.reasons, folder=folder, table=table, fsync=fsync)
-    clipped = clipped_by_stream(planned, making.records, failures.reasons)
-    return Built(manifest, planned, failures.reasons, clipped, making.reused, making.rebuilt)
+    return Built(manifest, planned, failures.reasons, making.reused, making.rebuilt)
 
 
 def check_output(out: str | os.PathLike[str], config: BuildConfig, *, overwrite: bool) -> None:

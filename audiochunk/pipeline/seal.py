@@ -7,7 +7,7 @@ from pathlib import Path
 from audiochunk.pipeline import build_folder
 from audiochunk.pipeline.output import is_sealed
 from audiochunk.pipeline.plan import Plan
-from audiochunk.pipeline.shards import ShardRecord
+from audiochunk.pipeline.rows import Records
 from audiochunk.pipeline.table import Table
 from audiochunk.storage.files import fsync_path, write_whole
 from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, ShardEntry, dataset_id
@@ -16,7 +16,7 @@ from audiochunk.storage.shard import is_shard_file, shard_name
 
 def seal(
     plan: Plan,
-    records: Mapping[tuple[str, int], ShardRecord],
+    records: Records,
     failed: Mapping[bytes, str],
     *,
     folder: Path,
@@ -41,15 +41,15 @@ def seal(
     build = folder / BUILD_FOLDER
     shards = tuple(
         ShardEntry(
-            name=shard_name(shard.split, shard.index, plan.config.compression),
-            split=shard.split,
-            chunks=records[shard.split, shard.index].chunks,
-            bytes=records[shard.split, shard.index].bytes,
-            digest=records[shard.split, shard.index].digest,
+            name=shard_name(split, index, plan.config.compression),
+            split=split,
+            chunks=records[split, index].chunks,
+            bytes=records[split, index].bytes,
+            digest=records[split, index].digest,
         )
-        for shard in plan.shards
+        for split, index in plan.shards.places()
     )
-    recordings = table.finish(failed, clipped_by_stream(plan, records, failed))
+    recordings = table.finish(failed, records)
     names = [*(shard.name for shard in shards), RECORDINGS]
     # What an interrupted seal has moved into place already may not have been made durable by it.
     moving = {name for name in names if (build / name).exists()}
@@ -76,20 +76,6 @@ def seal(
         fsync_path(folder)
     build_folder.remove(build)
     return manifest
-
-
-def clipped_by_stream(
-    plan: Plan, records: Mapping[tuple[str, int], ShardRecord], failed: Mapping[bytes, str]
-) -> dict[tuple[int, int | None], int]:
-    """Samples beyond full scale by recording and channel, summed over the parts in all shards."""
-    sums: dict[tuple[int, int | None], int] = {}
-    for shard in plan.shards:
-        made = [part for part in shard.parts if plan.recordings[part.recording].path not in failed]
-        for part, clipped in zip(made, records[shard.split, shard.index].clipped, strict=True):
-            if clipped:
-                key = part.recording, part.channel
-                sums[key] = sums.get(key, 0) + clipped
-    return sums
 
 
 def _remove_stale(folder: Path, names: set[str]) -> None:

@@ -1,6 +1,7 @@
 """Build one shard: a pure function of its task, so that it does not matter who runs it, or how often."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ import xxhash
 
 from audiochunk.config import Compression, Encoding
 from audiochunk.errors import DatasetError, PassingRecordingError, RecordingError
+from audiochunk.pipeline.failures import Failure
 from audiochunk.pipeline.inputs import opened_input
 from audiochunk.pipeline.packed import Packed
 from audiochunk.pipeline.parts import TaskPart, write_part
@@ -17,6 +19,8 @@ from audiochunk.signal.encoder import Encoder
 from audiochunk.signal.pcm import Octets
 from audiochunk.storage.files import begin_write_back, temporary, write_whole
 from audiochunk.storage.shard import BUFFER_BYTES, ShardSpec, ShardWriter, digest_file, digest_stored, shard_name
+
+_Bytes = bytes  # the type, where a field takes its name
 
 
 class ShardTask(Packed, frozen=True):
@@ -63,7 +67,7 @@ class ShardRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bytes: of its file.
         digest: xxh3-128, in hex, of the uncompressed file, and
         stored: of the file as it is.
-        clipped: samples in chunks that lay beyond full scale, for each part.
+        clipped: samples in chunks that lay beyond full scale, of the parts that have some; see `clipped_by_part`.
     """
 
     fingerprint: str
@@ -71,7 +75,12 @@ class ShardRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bytes: int
     digest: str
     stored: str
-    clipped: tuple[int, ...]
+    clipped: _Bytes = b""
+
+    @property
+    def clipped_by_part(self) -> dict[int, int]:
+        """Samples beyond full scale, by number of the part."""
+        return msgspec.msgpack.decode(self.clipped, type=dict[int, int]) if self.clipped else {}
 
 
 class ShardResult(msgspec.Struct, frozen=True):
@@ -81,8 +90,7 @@ class ShardResult(msgspec.Struct, frozen=True):
         index: of the task's shard in its split, and
         split: that split.
         record: of the shard that was made.
-        failed: (path, reason) of recordings that could not be decoded; the shard was made without them.
-        passing: paths of those among them that failed for a reason which may be gone next time.
+        failed: recordings that could not be decoded; the shard was made without them.
         reused: whether the shard was there already.
         rebuilt: whether one was there that did not fit, or was damaged.
     """
@@ -90,8 +98,7 @@ class ShardResult(msgspec.Struct, frozen=True):
     split: str
     index: int
     record: ShardRecord
-    failed: tuple[tuple[bytes, str], ...] = ()
-    passing: tuple[bytes, ...] = ()
+    failed: tuple[Failure, ...] = ()
     reused: bool = False
     rebuilt: bool = False
 
@@ -140,13 +147,19 @@ def make_shard(task: ShardTask) -> tuple[ShardResult, Path | None]:
                 task.split,
                 task.index,
                 written,
-                failed=tuple((path, error.args[1]) for path, error in failed.items()),
-                passing=tuple(p for p, error in failed.items() if isinstance(error, PassingRecordingError)),
+                failed=tuple(_failures(task, failed)),
                 rebuilt=rebuilt,
             )
             return result, scratch
         scratch.unlink(missing_ok=True)
         failed |= written
+
+
+def _failures(task: ShardTask, failed: dict[bytes, RecordingError]) -> Iterator[Failure]:
+    parts = {part.path: part for part in task.parts}
+    for path, error in failed.items():
+        is_passing = isinstance(error, PassingRecordingError)
+        yield Failure(path, parts[path].bytes, parts[path].mtime_ns, error.args[1], is_passing)
 
 
 def keep_shard(scratch: Path, name: str, record: ShardRecord, *, fsync: bool) -> None:
@@ -172,9 +185,11 @@ def find_shard(task: ShardTask) -> ShardRecord | None:
     folder = Path(os.fsdecode(task.folder))
     try:
         record = msgspec.json.decode(record_path(folder, task.name).read_bytes(), type=ShardRecord)
+        if not all(part < len(task.parts) for part in record.clipped_by_part):
+            return None
     except (OSError, ValueError):  # DecodeError is a ValueError, as is bad UTF-8
         return None
-    if record.fingerprint != task.fingerprint:
+    if record.fingerprint != task.fingerprint or record.chunks != sum(part.chunks for part in task.parts):
         return None
     for place in (folder, folder.parent):
         try:
@@ -192,15 +207,16 @@ def _write(task: ShardTask, file: Path) -> ShardRecord | dict[bytes, RecordingEr
     """Write the shard, or, where recordings fail, give the errors of all that do, by path."""
     spec = ShardSpec(task.split, task.index, sum(part.chunks for part in task.parts), task.encoding)
     failed: dict[bytes, RecordingError] = {}
-    clipped: list[int] = []
+    clipped: dict[int, int] = {}
     with (
         ShardWriter(file, spec, task.compression) as writer,
         opened_input(task.root, task.parts, task.encoding) as folder,
     ):
         encoder = Encoder(task.encoding, writer.room, n_bytes=BUFFER_BYTES)
-        for part in task.parts:
+        for number, part in enumerate(task.parts):
             try:
-                clipped.append(write_part(part, encoder, root=task.root, folder=folder))
+                if n_clipped := write_part(part, encoder, root=task.root, folder=folder):
+                    clipped[number] = n_clipped
             except RecordingError as error:
                 if not failed:
                     # The rest is only looked at: the shard has to be written anew without it.
@@ -210,7 +226,8 @@ def _write(task: ShardTask, file: Path) -> ShardRecord | dict[bytes, RecordingEr
         if failed:
             return failed
         written = writer.finish()
-    return ShardRecord(task.fingerprint, spec.chunks, written.bytes, written.digest, written.stored, tuple(clipped))
+    packed = msgspec.msgpack.encode(clipped) if clipped else b""
+    return ShardRecord(task.fingerprint, spec.chunks, written.bytes, written.digest, written.stored, packed)
 
 
 def _spare(n: int) -> Octets:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -170,15 +170,26 @@ def read_split_file(file: Path) -> dict[bytes, str]:
     return table
 
 
-def unused_entries(table: dict[bytes, str], paths: Iterable[bytes]) -> list[bytes]:
-    """Entries of a split table that no recording is found by; "." needs none."""
-    unused = set(table) - {b"."}
-    for path in paths:
-        at = path
-        while at and at not in table:
-            at = at.rpartition(b"/")[0]
-        unused.discard(at)
-    return sorted(unused)
+class UnusedEntries:
+    """Entries of a split table that no recording is found by; "." needs none.
+
+    Args:
+        table: what `read_split_file` gave.
+
+    Attributes:
+        paths: of the entries that none was found by yet.
+    """
+
+    def __init__(self, table: dict[bytes, str]) -> None:
+        self.table = table
+        self.paths = set(table) - {b"."}
+
+    def use(self, path: bytes) -> None:
+        """Count the entry that a recording is found by as used."""
+        if self.paths:
+            while path and path not in self.table:
+                path = path.rpartition(b"/")[0]
+            self.paths.discard(path)
 
 
 def table_name(table: dict[bytes, str]) -> str:
@@ -189,13 +200,13 @@ def table_name(table: dict[bytes, str]) -> str:
     return f"{FILE_PREFIX}{digest.hexdigest()}"
 
 
-def in_no_split(paths: Sequence[bytes], options: Options) -> str:
-    """The sentence for recordings that a rule put nowhere."""
-    some = ", ".join(printable(path) for path in paths[:3])
-    more = f" and {len(paths) - 3:,} more" if len(paths) > 3 else ""
+def in_no_split(some: Sequence[bytes], n: int, options: Options) -> str:
+    """The sentence for `n` recordings, `some` of which are to be named, that a rule put nowhere."""
+    named = ", ".join(printable(path) for path in some)
+    more = f" and {n - len(some):,} more" if n > len(some) else ""
     advice = (
         "with --split folders every recording lies in a folder named after its split"
         if options.split == FOLDERS
         else "a line with '.' as its path takes all that no other line names"
     )
-    return f"in no split: {some}{more}; {advice}"
+    return f"in no split: {named}{more}; {advice}"

@@ -5,14 +5,13 @@ from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
-from audiochunk.pipeline.plan import Plan, rows
+from audiochunk.pipeline.plan import Plan
+from audiochunk.pipeline.rows import Records, rows
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.manifest import RecordingsEntry, SplitTotals
 from audiochunk.storage.recordings import RecordingRow, RowsWriter
 
 _AT_ONCE = 256  # rows; about a millisecond
-
-_Clipped = Mapping[tuple[int, int | None], int]
 
 
 class Table:
@@ -32,11 +31,11 @@ class Table:
 
     def __init__(self, plan: Plan, path: Path, failed: Mapping[bytes, str], watcher: Watcher) -> None:
         self._plan, self._path, self._watcher = plan, path, watcher
-        self._begin(failed, {})
+        self._assumed = dict(failed)
+        self._begin(self._assumed, None)
 
-    def _begin(self, failed: Mapping[bytes, str], clipped: _Clipped) -> None:
-        self._assumed = dict(failed), dict(clipped)
-        self._rows = rows(self._plan, failed=self._assumed[0], clipped=self._assumed[1])
+    def _begin(self, failed: Mapping[bytes, str], records: Records | None) -> None:
+        self._rows = rows(self._plan, failed=failed, records=records)
         self._writer = RowsWriter(self._path)
         self._totals = {name: _Totals() for name in self._plan.names}
         self._watcher.sealing_begins()
@@ -59,19 +58,19 @@ class Table:
             self._watcher.sealing(row)
         return bool(some)
 
-    def finish(self, failed: Mapping[bytes, str], clipped: _Clipped) -> RecordingsEntry:
+    def finish(self, failed: Mapping[bytes, str], records: Records) -> RecordingsEntry:
         """Write the rest, or all anew where something failed or was clipped; then the table is in its place.
 
         Args:
             failed: reasons, by path, of all recordings that failed while decoding.
-            clipped: samples beyond full scale, by number of the recording and channel.
+            records: of all shards.
 
         Raises:
             OSError: it could not be written.
         """
-        if (failed, clipped) != self._assumed:
+        if failed != self._assumed or any(record.clipped for record in records.values()):
             self._writer.close()
-            self._begin(failed, clipped)
+            self._begin(failed, records)
         while self.write_some():
             pass
         return self._writer.finish()

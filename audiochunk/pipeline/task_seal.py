@@ -11,10 +11,10 @@ import msgspec
 from audiochunk.errors import InputError, OutputExistsError
 from audiochunk.pipeline import build_folder, output
 from audiochunk.pipeline.executors import Workers, usable_cpus
-from audiochunk.pipeline.failures import Failures
+from audiochunk.pipeline.failures import Failure, Failures
 from audiochunk.pipeline.job_array import require_input
 from audiochunk.pipeline.making import shard_task
-from audiochunk.pipeline.plan import Plan, ShardPlan
+from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.run import Built, machine_errors, make_and_seal
 from audiochunk.pipeline.saved_plan import PLAN, SEALING, SavedPlan
 from audiochunk.pipeline.shards import ShardRecord, record_path
@@ -61,34 +61,52 @@ def seal_tasks(
         if found.manifest is not None and not overwrite and not (work / name).exists():
             build_folder.finish(folder)
             return None
-        saved = SavedPlan.read(work, name=name)
-        planned = saved.plan()
-        with build_folder.entered(folder, planned.config, fsync=fsync, clears=False):
-            records = [_record(work, shard, planned) for shard in planned.shards]
-            if found.manifest is not None and not overwrite:
-                if not _is_of(found.manifest, planned, records):
-                    raise OutputExistsError(str(folder), "holds another dataset", "say --overwrite, or plan elsewhere")
-                build_folder.remove(work)
-                return None
-            failures = Failures(work, planned.recordings, planned.config.encoding)
-            found_failing: dict[bytes, str] = {}
-            if planned.config.options.on_error == "skip":
-                failures.recall()
-                found_failing = dict(failed_in_tasks(planned, work))
-            # Until all shards are there, nothing is changed.
-            _require_all(saved, planned, records, {*failures.reasons, *found_failing}, folder)
-            require_input(saved)
-            (work / name).replace(work / SEALING)
-            failures.add(found_failing.items())
-            build_folder.clear(folder)
-            if overwrite:
-                output.clear(folder, fsync=fsync)
-            watcher.planned(planned)
-            with Workers(usable_cpus() if workers is None else workers) as pool:
-                built = make_and_seal(
-                    saved.root, folder, planned, pool, failures=failures, fsync=fsync, watcher=watcher
-                )
-    return replace(built, seconds=time.perf_counter() - began)
+        with (
+            SavedPlan.opened(work, name=name) as saved,
+            build_folder.entered(folder, saved.plan.config, fsync=fsync, clears=False),
+        ):
+            done = found.manifest if not overwrite else None
+            built = _seal(saved, work / name, done, workers=workers, fsync=fsync, overwrite=overwrite, watcher=watcher)
+    return None if built is None else replace(built, seconds=time.perf_counter() - began)
+
+
+def _seal(
+    saved: SavedPlan,
+    file: Path,
+    done: Manifest | None,
+    *,
+    workers: int | None,
+    fsync: bool,
+    overwrite: bool,
+    watcher: Watcher,
+) -> Built | None:
+    """Seal a plan that lies in `file`; or find that it has become the dataset `done`, and remove what is left of it."""
+    planned, work = saved.plan, file.parent
+    folder = work.parent
+    names = [shard_name(*key, planned.config.compression) for key in planned.shards.places()]
+    records = [_record(work, name) for name in names]
+    if done is not None:
+        if not _is_of(done, planned, records):
+            raise OutputExistsError(str(folder), "holds another dataset", "say --overwrite, or plan elsewhere")
+        build_folder.remove(work)
+        return None
+    failures = Failures(work, planned.config.encoding)
+    found_failing: list[Failure] = []
+    if planned.config.options.on_error == "skip":
+        failures.recall(planned.recordings)
+        found_failing = list(failed_in_tasks(planned, work))
+    # Until all shards are there, nothing is changed.
+    failing = {*failures.reasons, *(failure.path for failure in found_failing)}
+    _require_all(saved, records, failing, folder)
+    require_input(saved)
+    file.replace(work / SEALING)
+    failures.add(found_failing)
+    build_folder.clear(folder)
+    if overwrite:
+        output.clear(folder, fsync=fsync)
+    watcher.planned(planned, n_chunks=planned.n_chunks)
+    with Workers(usable_cpus() if workers is None else workers) as pool:
+        return make_and_seal(saved.root, folder, planned, pool, failures=failures, fsync=fsync, watcher=watcher)
 
 
 def _is_of(manifest: Manifest, planned: Plan, records: list[ShardRecord | None]) -> bool:
@@ -101,9 +119,8 @@ def _is_of(manifest: Manifest, planned: Plan, records: list[ShardRecord | None])
     )
 
 
-def _record(work: Path, shard: ShardPlan, planned: Plan) -> ShardRecord | None:
+def _record(work: Path, name: str) -> ShardRecord | None:
     """The record of a shard whose file is there, or has been moved into place, with the size that it says."""
-    name = shard_name(shard.split, shard.index, planned.config.compression)
     with suppress(OSError, ValueError):  # DecodeError is a ValueError
         record = msgspec.json.decode(record_path(work, name).read_bytes(), type=ShardRecord)
         for place in (work, work.parent):
@@ -113,18 +130,16 @@ def _record(work: Path, shard: ShardPlan, planned: Plan) -> ShardRecord | None:
     return None
 
 
-def _require_all(
-    saved: SavedPlan, planned: Plan, records: list[ShardRecord | None], failing: set[bytes], folder: Path
-) -> None:
+def _require_all(saved: SavedPlan, records: list[ShardRecord | None], failing: set[bytes], folder: Path) -> None:
     """Raise InputError where a shard is not there, but for those that have to be made again in any case."""
-    work = folder / BUILD_FOLDER
+    work, config = folder / BUILD_FOLDER, saved.plan.config
     missing = []
-    for number, (shard, record) in enumerate(zip(planned.shards, records, strict=True)):
-        task = shard_task(shard, planned, root=saved.root, work=os.fsencode(work))
+    for number, (shard, record) in enumerate(zip(saved.plan.shards, records, strict=True)):
+        task = shard_task(shard, config, root=saved.root, work=os.fsencode(work))
         if record is None or (
             record.fingerprint != task.fingerprint
             and not any(part.path in failing for part in task.parts)
-            and note_of(shard, planned, work) is None
+            and note_of(shard.split, shard.index, config, work) is None
         ):
             missing.append((number, task.name))
     if missing:

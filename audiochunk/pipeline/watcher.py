@@ -18,8 +18,8 @@ class Watcher:
     def scanned(self, recording: "Scanned") -> None:
         """A recording was found and looked at."""
 
-    def planned(self, plan: "Plan") -> None:
-        """The plan is made; shards are built next."""
+    def planned(self, plan: "Plan", *, n_chunks: int) -> None:
+        """The plan is made; shards are built next, that hold `n_chunks` chunks."""
 
     def finished(self, result: "ShardResult") -> None:
         """A shard is there."""
@@ -28,7 +28,7 @@ class Watcher:
         """The recordings table is begun, perhaps not for the first time: what `sealing` told before is void."""
 
     def sealing(self, row: "RecordingRow") -> None:
-        """A row of the recordings table is written; this is not called where the dataset was there already."""
+        """A row of the recordings table is written, or read where the dataset was there already."""
 
     def warn(self, sentence: str) -> None:
         """Something that the user should know, and that does not end the build."""
