@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,6 +37,21 @@ def write_whole(path: Path, data: bytes, *, fsync: bool) -> None:
             if fsync:
                 file.flush()
                 os.fsync(file.fileno())
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def copy_whole(source: Path, path: Path) -> None:
+    """Make `path` hold what a file holds; whoever looks sees all of it or what was there before.
+
+    Raises:
+        OSError: it could not be read or written; then nothing of it is left.
+    """
+    scratch = temporary(path)
+    try:
+        shutil.copyfile(source, scratch)
         scratch.replace(path)
     except BaseException:
         scratch.unlink(missing_ok=True)

@@ -7,7 +7,6 @@ environment variables, configuration files, instance roles, fsspec's `FSSPEC_S3_
 import errno
 import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from audiochunk.errors import StoreError
-from audiochunk.storage.files import temporary, write_whole
+from audiochunk.storage.files import copy_whole, write_whole
 from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.refusals import ShortError, is_passing, refusal
 from audiochunk.storage.urls import parts, store_class
@@ -26,6 +25,8 @@ _AT_ONCE = 4
 
 # Beyond what the libraries try again themselves: pauses before further attempts, each by chance up to twice as long.
 PAUSES_S: tuple[float, ...] = (0.2, 0.6, 1.8)
+# s3fs tries five times five times what botocore has tried five times: half an hour where nobody answers.
+_S3FS_RETRIES = 2
 
 T = TypeVar("T")
 
@@ -156,7 +157,7 @@ class Objects:
 
         def put(fs: Any) -> None:
             if fs.protocol[0] == "file":
-                _copy_whole(local, _made_room_for(self._path(fs, name)))
+                copy_whole(local, _made_room_for(self._path(fs, name)))
             else:
                 fs.put_file(str(local), self._path(fs, name))
 
@@ -223,6 +224,8 @@ class Objects:
         else:
             found = [None] * len(ranges)
         for (start, size), data in zip(ranges, found, strict=True):
+            if isinstance(data, Exception) and not is_passing(data, self._scheme):
+                raise self._refused(data, "read", name)
             is_whole = isinstance(data, bytes) and len(data) == size
             yield data if is_whole else self._piece(name, start, size)
 
@@ -246,19 +249,20 @@ class Objects:
         for pause in (*PAUSES_S, None):
             try:
                 return use(self._filesystem())
-            except FileNotFoundError:
-                if done != "written":
-                    raise self._missing(name) from None
-                raise StoreError(
-                    self.url_of(name), "could not be written: there is no such bucket", "make it"
-                ) from None
             except Exception as error:  # noqa: BLE001 - there is no telling what a library raises
-                if pause is None or not is_passing(error):
+                if pause is None or not is_passing(error, self._scheme):
                     failure = error
                     break
                 time.sleep(random.uniform(pause, 2 * pause))
-        # Not `from` it: what libraries say may hold signed addresses.
-        raise StoreError(self.url_of(name).rstrip("/"), *refusal(failure, done))
+        # Outside of its block, and not `from` it: what libraries say may hold signed addresses.
+        raise self._refused(failure, done, name)
+
+    def _refused(self, error: Exception, done: str, name: str) -> Exception:
+        if not isinstance(error, FileNotFoundError):
+            return StoreError(self.url_of(name).rstrip("/"), *refusal(error, done))
+        if done == "written":
+            return StoreError(self.url_of(name), "could not be written: there is no such bucket or folder", "make it")
+        return self._missing(name)
 
     def _filesystem(self) -> Any:
         """What the store is reached with in this process; a parent's is of no use to a fork."""
@@ -268,6 +272,8 @@ class Objects:
                 _of_parents.append(held[1])
             # An instance of our own: fsspec shares its own with whoever asks with the same options.
             made = store_class(self._scheme)(use_listings_cache=False, skip_instance_cache=True)
+            if self._scheme in ("s3", "s3a"):
+                made.retries = _S3FS_RETRIES
             held = self._held = os.getpid(), made
         return held[1]
 
@@ -284,13 +290,3 @@ def _made_room_for(path: str) -> Path:
     made = Path(path)
     made.parent.mkdir(parents=True, exist_ok=True)
     return made
-
-
-def _copy_whole(local: Path, path: Path) -> None:
-    scratch = temporary(path)
-    try:
-        shutil.copyfile(local, scratch)
-        scratch.replace(path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise

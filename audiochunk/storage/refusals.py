@@ -11,6 +11,9 @@ _DENIED = "check the credentials, and that they may do this"
 _NETWORK = "check the network and the endpoint, and try again"
 _LATER = "try again later"
 
+# Their libraries wait and try again where no answer comes or the store is busy, five times and more.
+_PATIENT = ("s3", "s3a", "gs", "gcs", "hf")
+
 # Of libraries that need not be installed, by the names of their classes.
 _NO_CREDENTIALS = {
     "NoCredentialsError",
@@ -23,18 +26,14 @@ _NO_CREDENTIALS = {
     "RefreshError",
     "LocalTokenNotFoundError",
 }
-_CUT = {
+_CUT_WITHIN = {
     "ClientPayloadError",
     "IncompleteRead",
     "IncompleteReadError",
     "ResponseStreamingError",
-    "ServerDisconnectedError",
-    "ClientOSError",
     "ChunkedEncodingError",
-    "RemoteProtocolError",
-    "ReadError",
-    "ProtocolError",
 }
+_CUT = _CUT_WITHIN | {"ServerDisconnectedError", "ClientOSError", "RemoteProtocolError", "ReadError", "ProtocolError"}
 _LATE = {
     "ReadTimeoutError",
     "ConnectTimeoutError",
@@ -60,14 +59,15 @@ class ShortError(Exception):
     """Other than so many bytes came. `args`: (sentence,)."""
 
 
-def is_passing(error: Exception) -> bool:
-    """Whether a failure may be gone in a moment, and the library has not waited for that at length itself."""
-    names = _names(error)
+def is_passing(error: Exception, scheme: str) -> bool:
+    """Whether a failure may be gone in a moment, and the library that met it has not tried again at length itself."""
+    if isinstance(error, ShortError) or _names(error) & {*_CUT_WITHIN, "FlexibleChecksumError"}:
+        return True
     status = _status(error)
     if status is not None:
-        return status in (408, 429) or status >= 500
-    return isinstance(error, (ConnectionError, TimeoutError)) or bool(
-        names & {*_CUT, "ServerTimeoutError", "ShortError"}
+        return status in (408, 429, 500, 502, 504) or (status == 503 and scheme not in _PATIENT)
+    return scheme not in _PATIENT and (
+        isinstance(error, (ConnectionError, TimeoutError)) or bool(_names(error) & {*_CUT, "ServerTimeoutError"})
     )
 
 
@@ -90,6 +90,8 @@ def refusal(error: Exception, done: str) -> tuple[str, str]:
         return f"{could_not}: there was no answer in time{of}", _NETWORK
     if isinstance(error, ShortError):
         return f"{could_not}: {error}", "look whether the object is whole, and try again"
+    if "FlexibleChecksumError" in names:
+        return f"{could_not}: other bytes came than the store's checksum is of", _NETWORK
     if names & _CUT:
         return f"{could_not}: the connection was cut, again and again{of}", _NETWORK
     if isinstance(error, ConnectionError) or names & _UNREACHED:
