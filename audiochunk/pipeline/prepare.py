@@ -8,6 +8,7 @@ import msgspec
 from audiochunk.config import BuildConfig, Encoding, Options
 from audiochunk.errors import MOST_NAMED, ConfigError, InputError, RecordingsError, printable
 from audiochunk.pipeline.executors import Workers
+from audiochunk.pipeline.inputs import input_root
 from audiochunk.pipeline.plan import Plan, Planner
 from audiochunk.pipeline.scan import Globs, Scanned, scan
 from audiochunk.pipeline.splits import (
@@ -57,7 +58,7 @@ def make_plan(
         options = msgspec.structs.replace(config.options, split=table_name(table))
         config = msgspec.structs.replace(config, options=options)
     splitter = make_splitter(config.options, table)
-    root = os.fsencode(source)
+    root = input_root(source)
     if not root:
         raise InputError(root, "the name of the input folder is empty")
     planner = Planner(config, splitter.shares)

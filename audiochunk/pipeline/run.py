@@ -20,6 +20,7 @@ from audiochunk.errors import (
 from audiochunk.pipeline import build_folder, elsewhere, output
 from audiochunk.pipeline.executors import DASK, Workers, executor_of, refuse_to_run_in_a_worker, usable_cpus
 from audiochunk.pipeline.failures import Failures
+from audiochunk.pipeline.inputs import absolute, input_root
 from audiochunk.pipeline.making import GO_ON, Making
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan
@@ -113,7 +114,7 @@ def build(
             built = _up_to_date(found.manifest, folder, planned, watcher)
         else:
             watcher.planned(planned, n_chunks=planned.n_chunks)
-            root = os.path.abspath(os.fsencode(source))
+            root = absolute(input_root(source))
             built = _build(root, folder, planned, at_work, fsync=fsync, overwrite=overwrite, watcher=watcher)
     return replace(built, seconds=time.perf_counter() - began)
 
