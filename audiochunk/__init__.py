@@ -20,6 +20,7 @@ from audiochunk.errors import (
     OutputExistsError,
     RecordingError,
     RecordingsError,
+    StoreError,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ __all__ = [
     "RecordingError",
     "RecordingsError",
     "Sampler",
+    "StoreError",
     "__version__",
     "build",
     "mix",
@@ -135,21 +137,32 @@ def build(
     ).manifest
 
 
-def open(path: str | os.PathLike[str], split: str = "train") -> "ChunkDataset":
+def open(
+    path: str | os.PathLike[str],
+    split: str = "train",
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    cache_bytes: int | None = None,
+) -> "ChunkDataset":
     """Open one split of a dataset for reading.
 
     Args:
-        path: folder of the dataset.
+        path: folder of the dataset, or its URL: s3://, gs://, hf:// and what else fsspec knows. Its shards are fetched
+            on first use.
         split: which part of it.
+        cache: of a URL, the folder where shards are kept that were fetched. None means AUDIOCHUNK_CACHE, or else
+            audiochunk in XDG_CACHE_HOME or ~/.cache.
+        cache_bytes: that it may hold. None means AUDIOCHUNK_CACHE_BYTES, or else 16 GiB.
 
     Raises:
         NoDatasetError: there is no dataset.
         DatasetError: it is damaged.
-        ConfigError: it has no such split.
+        ConfigError: it has no such split, or the URL is not taken.
+        StoreError: the store could not be read.
     """
     from audiochunk.reader.dataset import ChunkDataset
 
-    return ChunkDataset(path, split)
+    return ChunkDataset(path, split, cache=cache, cache_bytes=cache_bytes)
 
 
 def mix(sources: "Sequence[tuple[Rows, Weight]]", *, seed: int = 0, n: int | None = None) -> "Mix":

@@ -8,7 +8,7 @@ from audiochunk.errors import printable
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR|URL", type=DatasetFolder())
 @click.option(
     "-o",
     "--out",
@@ -33,7 +33,7 @@ from audiochunk.errors import printable
 @click.option("--checksums", is_flag=True, help="Read all shards, for the SHA-256 of each in croissant.json.")
 @click.option("--overwrite", is_flag=True, help="Replace files that others have written or edited, too.")
 def card(
-    folder: Path,
+    folder: "Folder",
     *,
     out: Path | None,
     name: str | None,

@@ -10,7 +10,7 @@ from audiochunk.errors import ConfigError, printable
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR|URL", type=DatasetFolder())
 @click.option("--recording", metavar="PATH", help="Decode one recording, named as in the dataset.")
 @click.option("--chunk", metavar="I", type=int, help="Decode one chunk.")
 @click.option("--all", "decode_all", is_flag=True, help="Decode every recording, into a tree like theirs.")
@@ -33,7 +33,7 @@ from audiochunk.errors import ConfigError, printable
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 def decode(
-    folder: Path,
+    folder: "Folder",
     *,
     recording: str | None,
     chunk: int | None,
@@ -65,7 +65,7 @@ def decode(
         _decode_recording(folder, out, recording)
 
 
-def _decode_chunk(folder: Path, out: Path, i: int, split: str | None) -> None:
+def _decode_chunk(folder: "Folder", out: Path, i: int, split: str | None) -> None:
     from audiochunk.cli.show import open_chunk
     from audiochunk.tools.decode import decode_chunk
     from audiochunk.tools.text import count, rate
@@ -81,7 +81,7 @@ def _decode_chunk(folder: Path, out: Path, i: int, split: str | None) -> None:
         click.echo("the chunk is not aligned: each channel begins with its first sample in it", err=True)
 
 
-def _decode_recording(folder: Path, out: Path, name: str) -> None:
+def _decode_recording(folder: "Folder", out: Path, name: str) -> None:
     from audiochunk.reader.dataset import ChunkDataset
     from audiochunk.reader.decode import Frames, rows_named
     from audiochunk.storage.manifest import Manifest
@@ -105,7 +105,7 @@ def _decode_recording(folder: Path, out: Path, name: str) -> None:
     )
 
 
-def _decode_all(folder: Path, out: Path, split: str | None, workers: int | None, *, overwrite: bool) -> None:
+def _decode_all(folder: "Folder", out: Path, split: str | None, workers: int | None, *, overwrite: bool) -> None:
     from audiochunk.cli.bar import bar
     from audiochunk.pipeline.executors import usable_cpus
     from audiochunk.storage.manifest import MANIFEST, Manifest

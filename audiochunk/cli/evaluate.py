@@ -31,7 +31,7 @@ def _choices(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR|URL", type=DatasetFolder())
 @click.option("--split", metavar="NAME", help="Only the chunks of this split. [default: all]")
 @click.option(
     "--codec",
@@ -62,7 +62,7 @@ def _choices(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 @click.option("--workers", metavar="N", type=click.IntRange(1), help="Processes. [default: all CPUs]")
 @click.option("--json", "as_json", is_flag=True, help="A list of rows as JSON.")
 def evaluate(
-    folder: Path,
+    folder: "Folder",
     *,
     split: str | None,
     codecs: tuple[str, ...],
@@ -110,7 +110,7 @@ def evaluate(
         _print_facts(folder, wanted, evaluation, workers)
 
 
-def _print_facts(folder: Path, stats: str, evaluation: "Evaluation", workers: int | None) -> None:
+def _print_facts(folder: "Folder", stats: str, evaluation: "Evaluation", workers: int | None) -> None:
     """Print facts about what was evaluated, and which of it is in another split as well."""
     facts = find_facts(folder, stats, splits=evaluation.splits, cache=False, workers=workers)
     if "duplicates" in facts.stats and evaluation.splits != evaluation.all_splits:
@@ -121,7 +121,7 @@ def _print_facts(folder: Path, stats: str, evaluation: "Evaluation", workers: in
         print_facts(facts)
 
 
-def _print(folder: Path, evaluation: "Evaluation", rows: Sequence["Row"], *, sampled: str) -> None:
+def _print(folder: "Folder", evaluation: "Evaluation", rows: Sequence["Row"], *, sampled: str) -> None:
     from audiochunk.tools.text import count, size, table
 
     chunks = count(evaluation.n_chunks, "chunk")

@@ -18,7 +18,7 @@ _SHOWN = 10  # refused recordings and kinds that are listed without --all
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR|URL", type=DatasetFolder())
 @click.option("--chunk", metavar="I", type=int, help="Show one chunk: where it comes from, codes, waveform.")
 @click.option("--recording", metavar="PATH", help="Show one recording, named as in the dataset.")
 @click.option("--split", metavar="NAME", help="The split that --chunk counts in. [default: the only one, or train]")
@@ -41,7 +41,7 @@ _SHOWN = 10  # refused recordings and kinds that are listed without --all
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 def inspect(
-    folder: Path,
+    folder: "Folder",
     *,
     chunk: int | None,
     recording: str | None,
@@ -77,7 +77,7 @@ def inspect(
         _show_dataset(folder, facts, show_all=show_all, as_json=as_json)
 
 
-def _show_dataset(folder: Path, facts: "Facts | None", *, show_all: bool, as_json: bool) -> None:
+def _show_dataset(folder: "Folder", facts: "Facts | None", *, show_all: bool, as_json: bool) -> None:
     report = _report(folder) | ({} if facts is None else {"facts": facts.plain()})
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
@@ -166,7 +166,7 @@ def _print_list(title: str, lines: list[str], *, show_all: bool) -> None:
         click.echo(f"    and {len(lines) - _SHOWN:,} more: --all")
 
 
-def _report(folder: Path) -> dict[str, Any]:
+def _report(folder: "Folder") -> dict[str, Any]:
     """What there is to say of a dataset; the numbers that are printed."""
     from audiochunk.reader.dataset import ChunkDataset
     from audiochunk.storage.manifest import Manifest

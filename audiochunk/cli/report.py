@@ -10,7 +10,7 @@ from audiochunk.errors import ConfigError, printable
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR|URL", type=DatasetFolder())
 @click.option(
     "-o", "--out", "out", metavar="FILE", required=True, type=click.Path(path_type=Path), help="The HTML file to write."
 )
@@ -45,7 +45,7 @@ from audiochunk.errors import ConfigError, printable
 @click.option("--workers", metavar="N", type=click.IntRange(1), help="Processes to use. [default: all CPUs]")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it is there already.")
 def report(
-    folder: Path,
+    folder: "Folder",
     *,
     out: Path,
     title: str | None,
@@ -103,7 +103,7 @@ def report(
     click.echo(f"{printable(str(out))}: {size(len(made))}")
 
 
-def save_picture(folder: Path, out: Path) -> None:
+def save_picture(folder: "Folder", out: Path) -> None:
     """Draw the codes and some recordings of a dataset into a PNG file.
 
     Raises:

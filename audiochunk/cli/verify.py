@@ -22,7 +22,7 @@ def _share(ctx: click.Context, param: click.Parameter, value: str | None) -> Fra
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR|URL", type=DatasetFolder())
 @click.option(
     "--against",
     "source",
@@ -39,7 +39,7 @@ def _share(ctx: click.Context, param: click.Parameter, value: str | None) -> Fra
 )
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
 @click.pass_context
-def verify(ctx: click.Context, /, folder: Path, *, source: Path | None, share: Fraction | None, as_json: bool) -> None:
+def verify(ctx: click.Context, /, folder: "Folder", *, source: Path | None, share: Fraction | None, as_json: bool) -> None:
     """Look for damage in the dataset in the folder DIR: compare everything in it with everything else.
 
     Prints all findings, one a line, and a verdict. Exits with 5 if there is any finding.

@@ -86,6 +86,8 @@ class CompressedShards:
         frames = self._shards.get(shard)
         if frames is None:
             has_room(1)  # if only because this lets go of its own
+            if self._files.most is not None and len(self._shards) >= self._files.most:
+                self.close()
             frames = _Frames(self._files, shard, self._per_frame)
             self._shards[shard] = frames
             self._counted.append(shard)

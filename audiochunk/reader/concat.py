@@ -47,6 +47,18 @@ class ConcatDataset(Rows):
             return None
         return sizes_within([size for each in sizes if each for size in each], self._range)
 
+    @property
+    def is_fetched(self) -> bool:
+        """Whether some of the rows lie in an object store, and are fetched when they are needed."""
+        return any(source.is_fetched for source in self._sources.rows)
+
+    def will_need(self, numbers: Numbers) -> None:
+        """Say which rows come next, so that they can be fetched meanwhile."""
+        within = self._numbers(numbers)
+        which = np.searchsorted(self._starts, within, side="right") - 1
+        for source in np.unique(which).tolist():
+            self._sources.rows[source].will_need(within[which == source] - self._starts[source])
+
     def _row(self, number: int) -> Chunks:
         source = int(np.searchsorted(self._starts, number, side="right")) - 1
         return self._sources.rows[source][number - int(self._starts[source])]

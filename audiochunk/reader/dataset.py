@@ -21,11 +21,13 @@ from audiochunk.reader.split import Split
 from audiochunk.signal.packing import unpack
 from audiochunk.signal.quantize import Codes, Samples
 from audiochunk.storage.manifest import Manifest, SplitTotals
+from audiochunk.storage.urls import is_url
 
 if TYPE_CHECKING:
     from audiochunk.reader.crops import Crops
     from audiochunk.reader.decode import Waveform
     from audiochunk.reader.windows import Windows
+    from audiochunk.storage.remote import Folder, RemoteFolder
 
 
 class ChunkDataset(Rows):
@@ -35,18 +37,36 @@ class ChunkDataset(Rows):
     `ds[[3, 1]]` a new array. It can be pickled, forked, and shared by threads, and is a context manager.
 
     Args:
-        path: folder of the dataset.
+        path: folder of the dataset, or its URL.
         split: which part of it.
+        cache: of a URL, the folder where shards are kept that were fetched. None means AUDIOCHUNK_CACHE, or else
+            audiochunk in XDG_CACHE_HOME or ~/.cache.
+        cache_bytes: that it may hold. None means AUDIOCHUNK_CACHE_BYTES, or else 16 GiB.
 
     Raises:
         DatasetError: there is no dataset, or it is damaged.
-        ConfigError: it has no such split.
+        ConfigError: it has no such split, or the URL is not taken.
+        StoreError: the store could not be read.
     """
 
     _noun = "chunk"
 
-    def __init__(self, path: str | os.PathLike[str], split: str = "train") -> None:
-        self._split = Split(Path(path).absolute(), split)
+    def __init__(
+        self,
+        path: "str | os.PathLike[str] | RemoteFolder",
+        split: str = "train",
+        *,
+        cache: str | os.PathLike[str] | None = None,
+        cache_bytes: int | None = None,
+    ) -> None:
+        folder: Folder
+        if isinstance(path, os.PathLike) or (isinstance(path, str) and not is_url(path)):
+            folder = Path(path).absolute()
+        else:
+            from audiochunk.storage.remote import folder_at
+
+            folder = folder_at(path, cache=cache, cache_bytes=cache_bytes)
+        self._split = Split(folder, split)
         self._range = range(len(self._array))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -131,6 +151,15 @@ class ChunkDataset(Rows):
 
     def _fill(self, numbers: Numbers, out: Chunks) -> None:
         self._array.gather(numbers, out)
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether the dataset lies in an object store, and its shards are fetched when they are needed."""
+        return not isinstance(self._split.folder, Path)
+
+    def will_need(self, numbers: Numbers) -> None:
+        """Say which rows come next, so that their shards are fetched meanwhile where they lie in an object store."""
+        self._array.will_need(self._numbers(numbers))
 
     def runs(self) -> Runs:
         """The chunks of each stream, as far as they are in this view.

@@ -92,3 +92,13 @@ class ShardOrder:
             place = np.searchsorted(starts, at, side="right") - 1
             found[places] = self._firsts[shards[place]] + at - starts[place]
         return found
+
+    def upcoming(self, epoch: int, position: int) -> Numbers:
+        """The first rows of the shards that are read from at a position, then of those after them."""
+        shards, starts = self._arrange(epoch)
+        window = (int(np.searchsorted(starts, position, side="right")) - 1) // self._window
+        found = shards[window * self._window : (window + 2) * self._window]
+        if (window + 1) * self._window >= len(shards):
+            following, _ = self._arrange(epoch + 1)
+            found = np.concatenate([found, following[: self._window]])
+        return self._firsts[found]

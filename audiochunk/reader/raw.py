@@ -61,7 +61,7 @@ class SideBySide:
         # The row of the long array in which every shard begins.
         self._first_rows = [place // files.encoding.chunk_bytes for place in places]
         self._first_rows_array = np.array(self._first_rows, np.int64)
-        self._most = most_at_once(len(places))
+        self._most = min(most_at_once(len(places)), files.most or len(places) or 1)
         self._stretch: _Stretch | None = None
 
     def chunk(self, shard: int, row: int) -> Chunks:
@@ -154,11 +154,13 @@ class SideBySide:
             try:
                 stretch = _Stretch(self._files, self._span, self.close)
             except OSError as error:
-                raise DatasetError(self._files.folder, f"cannot be mapped: {reason(error)}") from error
+                raise DatasetError(str(self._files.folder), f"cannot be mapped: {reason(error)}") from error
             self._stretch = stretch
-        for shard in shards:
-            if not stretch.mapped[shard]:
-                stretch.map(shard, self._places[shard])
+        missing = [shard for shard in shards if not stretch.mapped[shard]]
+        if len(missing) > 1:
+            self._files.will_need(missing[1:], soon=True)
+        for shard in missing:
+            stretch.map(shard, self._places[shard])
         return stretch
 
     def _n_mapped(self) -> int:
@@ -238,6 +240,8 @@ class Apart:
         if found is not None:
             return found
         has_room(1)  # if only because this lets go of its own
+        if self._files.most is not None and len(self._mapped) >= self._files.most:
+            self.close()
         with _opened(self._files, number) as fd:
             mapped = map_file(fd, self._files.entries[number].bytes)
         chunks = np.frombuffer(mapped[DATA_OFFSET:], self._files.dtype).reshape(-1, self._files.tokens)

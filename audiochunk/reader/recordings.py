@@ -4,17 +4,19 @@ import operator
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from audiochunk.errors import DatasetError, reason
+from audiochunk.errors import DatasetError
 from audiochunk.reader.mapping import map_file
-from audiochunk.storage.files import open_plain
 from audiochunk.storage.manifest import RecordingsEntry
-from audiochunk.storage.recordings import RecordingRow, read_batches
+from audiochunk.storage.recordings import RecordingRow, open_table, read_batches
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 # Of each row what windows, crops, locations and surveys compute with, and where its line lies in the table.
 _COLUMNS: dict[str, Any] = {
@@ -68,16 +70,17 @@ class Recordings(Sequence[RecordingRow]):
         self.is_used: npt.NDArray[np.bool_] = columns["is_used"]
 
     @classmethod
-    def read(cls, folder: Path, entry: RecordingsEntry, *, split: str) -> Self:
+    def read(cls, folder: "Folder", entry: RecordingsEntry, *, split: str) -> Self:
         """Those of one split, from the table of a dataset.
 
         Raises:
             DatasetError: the table is not the one that the manifest names.
+            StoreError: the store that it is in could not be read.
         """
         path = folder / entry.name
         at = n = 0
         try:
-            with open_plain(path) as file:
+            with open_table(folder, entry) as file:
                 # Made whole from the beginning: many small arrays would leave memory behind that nobody else can use.
                 most = min(entry.rows, os.fstat(file.fileno()).st_size // _LEAST_ROW_BYTES)
                 columns = {name: np.empty(most, dtype) for name, dtype in _COLUMNS.items()}
@@ -88,8 +91,6 @@ class Recordings(Sequence[RecordingRow]):
                         columns[name][n:stop] = column[: stop - n]
                     at, n = at + sum(map(len, lines)), stop
                 data = map_file(file.fileno(), at) if at else memoryview(b"")
-        except OSError as error:
-            raise DatasetError(path, f"cannot be read: {reason(error)}") from error
         except MemoryError as error:
             raise DatasetError(path, f"{entry.rows:,} rows do not fit into memory") from error
         columns = {name: column[:n] for name, column in columns.items()}
@@ -147,7 +148,7 @@ class Recordings(Sequence[RecordingRow]):
     __hash__ = None  # type: ignore[assignment]  # as of a list: it may be millions of rows
 
     def __repr__(self) -> str:
-        return f"<{len(self):,} rows of {self._table.path.name}>"
+        return f"<{len(self):,} rows of {os.path.basename(self._table.path)}>"
 
     def _taken(self, which: "slice | npt.NDArray[np.bool_]") -> "Recordings":
         return Recordings(self._table, {name: column[which] for name, column in self._columns.items()})
@@ -156,7 +157,7 @@ class Recordings(Sequence[RecordingRow]):
 class _Table:
     """The lines of a recordings table in memory."""
 
-    def __init__(self, path: Path, data: memoryview) -> None:
+    def __init__(self, path: Path | str, data: memoryview) -> None:
         self.path, self._data = path, data
         self._decoder = msgspec.json.Decoder(RecordingRow)
 
@@ -176,7 +177,7 @@ class _Table:
             raise DatasetError(self.path, f"was changed since it was read: {error}") from error
 
 
-def _unpickled(path: Path, lines: bytes, columns: dict[str, npt.NDArray[Any]]) -> Recordings:
+def _unpickled(path: Path | str, lines: bytes, columns: dict[str, npt.NDArray[Any]]) -> Recordings:
     return Recordings(_Table(path, memoryview(lines)), columns)
 
 

@@ -89,6 +89,14 @@ class Rows(Sequence[Chunks]):
         """Whether rows go on beyond `len`, so that each epoch takes those after the last one's."""
         return False
 
+    @property
+    def is_fetched(self) -> bool:
+        """Whether the rows lie in an object store, and are fetched when they are needed."""
+        return False
+
+    def will_need(self, numbers: Numbers) -> None:
+        """Say which rows come next, so that they can be fetched meanwhile."""
+
     def __len__(self) -> int:
         return len(self._range)
 

@@ -10,6 +10,7 @@ import xxhash
 
 from audiochunk.errors import ConfigError
 from audiochunk.reader.arguments import MOST_ROWS, seed_of, whole
+from audiochunk.reader.lookahead import Lookahead
 from audiochunk.reader.orders import GlobalOrder, InOrder, Order, ShardOrder
 from audiochunk.reader.rows import Numbers, Rows
 
@@ -76,6 +77,7 @@ class Sampler:
         self._endless = isinstance(rows, Rows) and rows.is_endless
         self._dataset_id = rows.dataset_id if isinstance(rows, Rows) else None
         self._order = self._order_of(rows, shuffle, shard_window)
+        self._lookahead = Lookahead(rows, self._order) if isinstance(rows, Rows) and rows.is_fetched else None
         self._selection = _short(rows.selection if isinstance(rows, Rows) else f"[0:{self._n}]")
         self._epoch, self._position = 0, 0
         if (drop_last or self._endless) and self._n < self._global_batch:
@@ -129,6 +131,8 @@ class Sampler:
         while self._epoch == epoch and self._batches(self._n - self._position):
             if not ahead or self._position != expected:
                 ahead = self._ahead()
+            if self._lookahead is not None:
+                self._lookahead.tell(epoch, self._position)
             after = self._position + self._global_batch
             self._position = expected = after if self._endless else min(after, self._n)
             yield ahead.popleft()

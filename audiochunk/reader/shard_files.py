@@ -1,10 +1,10 @@
 """The shard files of one split: opened only as what the manifest says they are."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from audiochunk.storage.files import open_plain
 from audiochunk.storage.manifest import ShardEntry
 from audiochunk.storage.shard import ShardSpec
 
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
+
 Chunks = npt.NDArray[Any]
 
 
@@ -23,18 +26,21 @@ class ShardFiles:
 
     Attributes:
         folder: of the dataset.
+        most: shards that may be kept mapped at a time, None for as many as the system allows.
         entries: what the manifest says of each shard, in order.
         encoding: of the chunks.
         dtype: of an element of a chunk.
         tokens: elements of a chunk.
     """
 
-    def __init__(self, folder: Path, entries: Sequence[ShardEntry], encoding: Encoding) -> None:
+    most: int | None = None
+
+    def __init__(self, folder: "Folder", entries: Sequence[ShardEntry], encoding: Encoding) -> None:
         self.folder, self.entries, self.encoding = folder, entries, encoding
         self.dtype = np.dtype("<u2" if encoding.stored_as == "U16" else np.uint8)
         self.tokens = encoding.tokens_per_chunk
 
-    def path(self, number: int) -> Path:
+    def path(self, number: int) -> "Path | str":
         """Of one shard, for messages too."""
         return self.folder / self.entries[number].name
 
@@ -66,9 +72,9 @@ class ShardFiles:
         Raises:
             DatasetError: it is not, or it could not be read, also while the descriptor was used.
         """
-        path, expected = self.path(number), self.entries[number].bytes
+        path, expected = Path(self.path(number)), self.entries[number].bytes
         try:
-            if path.is_symlink() and path.resolve().parent != self.folder.resolve():
+            if path.is_symlink() and path.resolve().parent != path.parent.resolve():
                 raise DatasetError(path, "is a link out of the dataset's folder")
             with open_plain(path) as file:
                 size = os.fstat(file.fileno()).st_size
@@ -77,3 +83,12 @@ class ShardFiles:
                 yield file.fileno()
         except OSError as error:
             raise DatasetError(path, f"cannot be read: {reason(error)}") from error
+
+    def will_need(self, numbers: Iterable[int], *, soon: bool = False) -> None:
+        """Say which shards will be opened, so that what lies elsewhere can be fetched meanwhile.
+
+        Args:
+            numbers: of shards, in the order in which they will be.
+            soon: whether by the caller, who is about to; else they are the next ones, in the place of those that were
+                said to be.
+        """

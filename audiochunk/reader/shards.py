@@ -1,10 +1,10 @@
 """The shards of one split as one long array of chunks, mapped into memory on first use."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,11 @@ from audiochunk.reader.compressed import CompressedShards
 from audiochunk.reader.raw import raw_shards
 from audiochunk.reader.shard_files import Chunks, ShardFiles
 from audiochunk.storage.manifest import ShardEntry
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
+
+_AHEAD = 4  # shards that whoever reads in order will need next
 
 
 class Shards(Protocol):
@@ -39,9 +44,14 @@ class ShardArray:
     """
 
     def __init__(
-        self, folder: Path, entries: Sequence[ShardEntry], encoding: Encoding, compression: Compression | None
+        self, folder: "Folder", entries: Sequence[ShardEntry], encoding: Encoding, compression: Compression | None
     ) -> None:
-        self.files = ShardFiles(folder, entries, encoding)
+        if isinstance(folder, Path):
+            self.files = ShardFiles(folder, entries, encoding)
+        else:
+            from audiochunk.reader.remote_files import RemoteShardFiles
+
+            self.files = RemoteShardFiles(folder, entries, encoding, compression)
         self._shards: Shards
         if compression is None:
             self._shards = raw_shards(self.files)
@@ -70,6 +80,7 @@ class ShardArray:
         while at < numbers.stop:
             shard = bisect_right(self._starts, at) - 1
             first, end = self._starts[shard], min(self._starts[shard + 1], numbers.stop)
+            self.files.will_need(range(shard + 1, min(shard + 1 + _AHEAD, bisect_left(self._starts, numbers.stop))))
             yield from self._shards.rows(shard, at - first, end - first)
             at = end
 
@@ -78,6 +89,12 @@ class ShardArray:
         shards = np.searchsorted(self._starts_array, numbers, side="right") - 1
         self._shards.gather(shards, numbers - self._starts_array[shards], out)
 
+    def will_need(self, numbers: npt.NDArray[np.int64]) -> None:
+        """Say whose shards will be needed next, in this order."""
+        shards = np.searchsorted(self._starts_array, numbers, side="right") - 1
+        self.files.will_need(dict.fromkeys(shards.tolist()))
+
     def close(self) -> None:
         """Let go of the mappings; chunks that were handed out stay valid."""
+        self.files.will_need(())
         self._shards.close()

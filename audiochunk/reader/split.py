@@ -1,8 +1,7 @@
-"""One split of a dataset as it lies on disk: what all views of it share."""
+"""One split of a dataset as it lies on disk or in a store: what all views of it share."""
 
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +10,9 @@ from audiochunk.reader.location import Locator, chunk_counts, stream_of
 from audiochunk.reader.recordings import Recordings
 from audiochunk.reader.shards import ShardArray
 from audiochunk.storage.manifest import Manifest
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 _CHECKED_AT_OPEN = 1000  # shards whose sizes are looked at when a dataset is opened
 
@@ -23,7 +25,7 @@ class Split:
         name: of the split.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: "Folder", name: str) -> None:
         self.folder, self.name = folder, name
         self._expected_id: str | None = None
 
@@ -37,7 +39,7 @@ class Split:
         """
         manifest = Manifest.read(self.folder)
         if self._expected_id not in (None, manifest.dataset_id):
-            raise DatasetError(self.folder, f"is not the dataset {self._expected_id} any more")
+            raise DatasetError(str(self.folder), f"is not the dataset {self._expected_id} any more")
         if self.name not in manifest.splits:
             raise ConfigError(f"no split {self.name!r} here; there are: {', '.join(sorted(manifest.splits))}")
         return manifest

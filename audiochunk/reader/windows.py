@@ -67,6 +67,15 @@ class Windows(Rows):
         before = np.minimum(self._starts[stream] + begun, self._starts[stream + 1])
         return sizes_within(np.diff(before, prepend=0).tolist(), self._range)
 
+    @property
+    def is_fetched(self) -> bool:
+        """Whether the chunks lie in an object store, and are fetched when they are needed."""
+        return self._chunks.is_fetched
+
+    def will_need(self, numbers: Numbers) -> None:
+        """Say which windows come next, so that the shards in which they begin can be fetched meanwhile."""
+        self._chunks.will_need(self._first_chunk(self._numbers(numbers)))
+
     def chunk(self, i: int) -> int:
         """Number of the first chunk of window `i`, in the dataset or view that the windows are of.
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import xxhash
@@ -14,6 +14,9 @@ from audiochunk.config import BuildConfig, Compression, Encoding, Options
 from audiochunk.errors import DatasetError, NoDatasetError, reason
 from audiochunk.storage.files import open_plain
 from audiochunk.storage.shard import DATA_OFFSET, FORMAT_VERSION, SPLIT_NAME, shard_name
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 MANIFEST = "manifest.json"
 RECORDINGS = "recordings.jsonl"
@@ -96,7 +99,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return msgspec.json.format(compact, indent=2) + b"\n"
 
     @classmethod
-    def decode(cls, data: bytes, path: Path) -> "Manifest":
+    def decode(cls, data: bytes, path: Path | str) -> "Manifest":
         """The manifest in the bytes of a file.
 
         Raises:
@@ -119,7 +122,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         manifest._check(path)
         return manifest
 
-    def _check(self, path: Path) -> None:
+    def _check(self, path: Path | str) -> None:
         """Compare all that follows from something else with it."""
 
         def require(holds: bool, what: str) -> None:
@@ -152,13 +155,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         )
 
     @classmethod
-    def read(cls, folder: Path) -> "Manifest":
+    def read(cls, folder: "Folder") -> "Manifest":
         """The manifest of the dataset in `folder`.
 
         Raises:
             NoDatasetError: there is none.
             DatasetError: it is damaged, or could not be read.
+            StoreError: the store that the folder is in could not be read.
         """
+        if not isinstance(folder, Path):
+            return cls.decode(folder.manifest(MANIFEST, MAX_MANIFEST_BYTES), folder / MANIFEST)
         path = folder / MANIFEST
         try:
             with open_plain(path) as file:

@@ -1,11 +1,11 @@
 """recordings.jsonl, the recordings table: its rows, to and from their canonical lines."""
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import msgspec
 import xxhash
@@ -13,6 +13,9 @@ import xxhash
 from audiochunk.errors import DatasetError, reason
 from audiochunk.storage.files import open_plain, temporary
 from audiochunk.storage.manifest import Count, RecordingsEntry
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 MAX_ROW_BYTES = 2**16  # a path of 4096 bytes twice, once in hex, and a few notes
 _BATCH_ROWS = 1024
@@ -120,23 +123,39 @@ class RowsWriter:
         self._scratch.unlink(missing_ok=True)
 
 
-def read_rows(folder: Path, entry: RecordingsEntry) -> Iterator[RecordingRow]:
+def read_rows(folder: "Folder", entry: RecordingsEntry) -> Iterator[RecordingRow]:
     """The rows of the recordings table, in path order.
 
     Raises:
         DatasetError: the table is not the one that the manifest names, at the latest after its last row.
+        StoreError: the store that it is in could not be read.
     """
-    path = folder / entry.name
+    with open_table(folder, entry) as file:
+        for rows, _ in read_batches(file, folder / entry.name, entry):
+            yield from rows
+
+
+@contextmanager
+def open_table(folder: "Folder", entry: RecordingsEntry) -> Iterator[BinaryIO]:
+    """The recordings table of a dataset, open for reading.
+
+    Raises:
+        DatasetError: it is not there, or could not be read, also while it was used.
+        StoreError: the store that it is in could not be read.
+    """
     try:
-        with open_plain(path) as file:
-            for rows, _ in read_batches(file, path, entry):
-                yield from rows
+        if isinstance(folder, Path):
+            with open_plain(folder / entry.name) as file:
+                yield file
+        else:
+            with folder.table(entry.name, digest=entry.digest, most=entry.rows * MAX_ROW_BYTES) as file:
+                yield file
     except OSError as error:
-        raise DatasetError(path, f"cannot be read: {reason(error)}") from error
+        raise DatasetError(folder / entry.name, f"cannot be read: {reason(error)}") from error
 
 
 def read_batches(
-    file: BinaryIO, path: Path, entry: RecordingsEntry
+    file: BinaryIO, path: Path | str, entry: RecordingsEntry
 ) -> Iterator[tuple[list[RecordingRow], list[bytes]]]:
     """The rows of an open recordings table in path order, about a thousand at a time, each with its line.
 

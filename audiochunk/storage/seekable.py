@@ -75,7 +75,7 @@ class SeekableWriter:
         write_all(self._fd, data)
 
 
-def read_seek_table(shard: memoryview, path: Path) -> npt.NDArray[np.void]:
+def read_seek_table(shard: memoryview, path: Path | str) -> npt.NDArray[np.void]:
     """Sizes of the frames of a compressed shard.
 
     Args:
@@ -104,7 +104,7 @@ def read_seek_table(shard: memoryview, path: Path) -> npt.NDArray[np.void]:
     return table
 
 
-def decompress_frame(frame: memoryview, size: int, path: Path) -> bytes:
+def decompress_frame(frame: memoryview, size: int, path: Path | str) -> bytes:
     """The `size` bytes of one frame; its checksum is verified. Threads may call this at once, and run at once.
 
     Raises:

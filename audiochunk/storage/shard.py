@@ -11,7 +11,7 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, BinaryIO, Protocol
 
 import msgspec
 import numpy as np
@@ -81,7 +81,7 @@ class ShardSpec:
         length = DATA_OFFSET - 8
         return struct.pack("<Q", length) + msgspec.json.encode(described, order="sorted").ljust(length)
 
-    def check_header(self, head: bytes, path: Path) -> None:
+    def check_header(self, head: bytes, path: Path | str) -> None:
         """Compare the first bytes of an uncompressed shard with what they must be.
 
         Raises:
@@ -214,16 +214,33 @@ def digest_file(path: Path) -> str:
         DatasetError: it is compressed, and damaged.
         OSError: it could not be read.
     """
-    digest = xxhash.xxh3_128()
     with path.open("rb") as file:
-        source: IO[bytes] = file
-        if path.suffix == ".zst":
-            source = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-        try:
-            while block := source.read(2**20):
-                digest.update(block)
-        except zstandard.ZstdError as error:
-            raise DatasetError(path, f"a zstd frame is damaged: {error}") from error
+        return digest_of(file, path, is_compressed=path.suffix == ".zst")
+
+
+def digest_of(file: BinaryIO, where: Path | str, *, is_compressed: bool = False, most: int | None = None) -> str:
+    """The xxh3-128, in hex, of an open file from where it is read, or of what it decompresses to.
+
+    Args:
+        file: the file.
+        where: it lies, for messages.
+        is_compressed: whether it is what it decompresses to that is meant.
+        most: bytes that it may have; beyond these, no more is looked at.
+
+    Raises:
+        DatasetError: it is compressed, and damaged.
+        OSError: it could not be read.
+    """
+    digest, n = xxhash.xxh3_128(), 0
+    source: IO[bytes] = file
+    if is_compressed:
+        source = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
+    try:
+        while (block := source.read(2**20)) and (most is None or n <= most):
+            digest.update(block)
+            n += len(block)
+    except zstandard.ZstdError as error:
+        raise DatasetError(where, f"a zstd frame is damaged: {error}") from error
     return digest.hexdigest()
 
 

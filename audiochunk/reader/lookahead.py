@@ -1,0 +1,32 @@
+"""What a sampler will want next, told to rows that have to be fetched."""
+
+import numpy as np
+
+from audiochunk.reader.orders import InOrder, Order, ShardOrder
+from audiochunk.reader.rows import Rows
+
+_AHEAD = 4  # shards
+
+
+class Lookahead:
+    """Tells rows which shards a sampler is at and which it will need next.
+
+    An order that has no shards to go by, of all rows at random, is told nothing of.
+
+    Args:
+        rows: that are sampled.
+        order: in which.
+    """
+
+    def __init__(self, rows: Rows, order: Order) -> None:
+        self._rows, self._order = rows, order
+        sizes = rows.shard_sizes if isinstance(order, InOrder) and not rows.is_endless else None
+        self._firsts = None if sizes is None else np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+
+    def tell(self, epoch: int, position: int) -> None:
+        """Say what comes from this position of the epoch on."""
+        if isinstance(self._order, ShardOrder):
+            self._rows.will_need(self._order.upcoming(epoch, position))
+        elif self._firsts is not None and len(self._rows):
+            shard = int(np.searchsorted(self._firsts, position, side="right")) - 1
+            self._rows.will_need(self._firsts[shard : shard + 1 + _AHEAD])

@@ -1,0 +1,78 @@
+"""The shard files of one split in an object store: fetched into the cache on first use, and ahead of it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from audiochunk.config import Compression, Encoding
+from audiochunk.errors import AudiochunkError, DatasetError, reason
+from audiochunk.reader.ahead import Ahead
+from audiochunk.reader.shard_files import ShardFiles
+from audiochunk.storage.manifest import ShardEntry
+from audiochunk.storage.remote import RemoteFolder
+from audiochunk.storage.shard import DATA_OFFSET
+
+# Of the cache: what is fetched ahead must not push out what is in use; and what one process has mapped takes room on
+# the disk although it may have been pushed out.
+_PART_AHEAD, _PART_MAPPED = 4, 8
+
+
+class RemoteShardFiles(ShardFiles):
+    """The files of one split's shards, by number.
+
+    Args:
+        folder: of the dataset.
+        entries: what the manifest says of each shard, in order.
+        encoding: of the chunks.
+        compression: of the shards.
+    """
+
+    def __init__(
+        self,
+        folder: RemoteFolder,
+        entries: Sequence[ShardEntry],
+        encoding: Encoding,
+        compression: Compression | None,
+    ) -> None:
+        super().__init__(folder, entries, encoding)
+        self._remote = folder
+        self._kind = f"-{compression.chunks_per_frame}.zst" if compression is not None else ".safetensors"
+        largest = max((entry.bytes for entry in entries), default=1)
+        limit = folder.cache.limit
+        self._most_ahead = max(1, limit // _PART_AHEAD // largest)
+        if sum(entry.bytes for entry in entries) > limit:
+            self.most = max(1, limit // _PART_MAPPED // largest)
+        self._ahead = Ahead(self._fetch)
+
+    def check_sizes(self, most: int) -> None:
+        """Nothing: it would be a request for each."""
+
+    @contextmanager
+    def opened(self, number: int) -> Iterator[int]:
+        """The descriptor of one shard's file, which is what the manifest says.
+
+        Raises:
+            DatasetError: it is not, or it could not be read while the descriptor was used.
+            StoreError: it could not be fetched.
+            MachineError: it could not be kept.
+        """
+        entry = self.entries[number]
+        content_bytes = DATA_OFFSET + entry.chunks * self.encoding.chunk_bytes
+        try:
+            with self._remote.shard(
+                entry.name, bytes=entry.bytes, digest=entry.digest, content_bytes=content_bytes, kind=self._kind
+            ) as file:
+                yield file.fileno()
+        except OSError as error:
+            raise DatasetError(self.path(number), f"cannot be read: {reason(error)}") from error
+
+    def will_need(self, numbers: Iterable[int], *, soon: bool = False) -> None:
+        """Have threads fetch these shards, no more than the cache has room for beside others."""
+        wanted = [number for number, _ in zip(numbers, range(self._most_ahead), strict=False)]
+        self._ahead.want(wanted, soon=soon)
+
+    def _fetch(self, number: int) -> None:
+        try:
+            with self.opened(number):
+                pass
+        except AudiochunkError:
+            pass  # whoever needs it will meet the same, and say so
