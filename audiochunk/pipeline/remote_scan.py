@@ -9,6 +9,7 @@ from audiochunk.pipeline.object_source import ObjectSource, version_number
 from audiochunk.pipeline.scan import Found, Scanned, is_recording
 from audiochunk.signal.audio import probe_source
 from audiochunk.signal.riff import HEAD_BYTES
+from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.objects import Objects
 
 THREADS = 32  # requests at once in one process: a store takes long to answer, and answers many
@@ -20,11 +21,11 @@ def walk_objects(root: bytes) -> Iterator[Found]:
     That is the order of a folder's walk: of objects, a key is a path.
 
     Raises:
-        InputError: the store lists its objects in another order.
+        InputError: there is no such bucket, or its objects are listed in another order.
         StoreError: it could not be asked.
     """
     before = b""
-    for info in Objects(root.decode()).list():
+    for info in _list(root):
         path = info.name.encode()
         if path < before:
             raise InputError(
@@ -36,6 +37,13 @@ def walk_objects(root: bytes) -> Iterator[Found]:
         if is_recording(path):
             error = None if _is_path(path) else "a key that no file below a folder can have: an empty part, . or .."
             yield Found(path, error, info.size, version_number(info.version))
+
+
+def _list(root: bytes) -> Iterator[ObjectInfo]:
+    try:
+        yield from Objects(root.decode()).list()
+    except FileNotFoundError:
+        raise InputError(root, "there is no such bucket") from None
 
 
 def _is_path(key: bytes) -> bool:
