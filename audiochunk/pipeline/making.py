@@ -11,6 +11,7 @@ from audiochunk.pipeline.failures import Failures
 from audiochunk.pipeline.parts import TaskPart
 from audiochunk.pipeline.plan import Plan, ShardPlan
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask
+from audiochunk.pipeline.site import Site
 from audiochunk.pipeline.watcher import Watcher
 
 GO_ON = "; the same command goes on from the finished shards"
@@ -41,7 +42,7 @@ class Making:
         workers: Workers,
         watcher: Watcher,
         *,
-        site: elsewhere.Site | None,
+        site: Site | None,
         fsync: bool,
         meanwhile: Callable[[], bool],
     ) -> None:

@@ -17,7 +17,7 @@ from audiochunk.errors import (
     printable,
     reason,
 )
-from audiochunk.pipeline import build_folder, elsewhere, output
+from audiochunk.pipeline import build_folder, output
 from audiochunk.pipeline.executors import DASK, Workers, executor_of, refuse_to_run_in_a_worker, usable_cpus
 from audiochunk.pipeline.failures import Failures
 from audiochunk.pipeline.inputs import absolute, input_root
@@ -25,6 +25,7 @@ from audiochunk.pipeline.making import GO_ON, Making
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan
 from audiochunk.pipeline.seal import seal
+from audiochunk.pipeline.site import site
 from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.manifest import BUILD_FOLDER, RECORDINGS, Manifest
@@ -156,8 +157,8 @@ def make_and_seal(
     work = folder / BUILD_FOLDER
     making = Making(root, os.fsencode(work), planned, failures)
     with Table(planned, work / RECORDINGS, failures.reasons, watcher) as table:
-        with elsewhere.site(workers, root, work, planned) as site:
-            making.shards(workers, watcher, site=site, fsync=fsync, meanwhile=table.write_some)
+        with site(workers, root, os.fsencode(work), planned) as seen:
+            making.shards(workers, watcher, site=seen, fsync=fsync, meanwhile=table.write_some)
         making.refuse_nothing()
         manifest = seal(planned, making.records, failures.reasons, folder=folder, table=table, fsync=fsync)
     return Built(manifest, planned, failures.reasons, making.reused, making.rebuilt)
