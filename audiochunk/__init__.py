@@ -90,6 +90,7 @@ def build(
     executor: "Executor | str | None" = None,
     fsync: bool = True,
     overwrite: bool = False,
+    append: bool = False,
     **options: Any,
 ) -> "Manifest":
     """Build a dataset from a folder of recordings, as `audiochunk build` does.
@@ -107,6 +108,8 @@ def build(
             which knows that itself.
         fsync: whether the dataset must survive a loss of power once this returns.
         overwrite: whether another dataset in `out` may be replaced.
+        append: whether to add recordings that are new to the dataset in `out`, with the options that it was made with.
+            Its shards are neither read nor changed; new ones follow.
         options: all others of the command line: bits, block, chunk_bytes, layout, quantizer, byte_order, tail, split,
             group_by, split_seed, shard_size, compress, chunks_per_frame, include, exclude, on_error.
 
@@ -115,25 +118,30 @@ def build(
 
     Raises:
         ConfigError: the options do not go together.
-        InputError: nothing can be made of the input.
+        InputError: nothing can be made of the input, or recordings of the dataset that others are added to are gone or
+            changed.
+        NoDatasetError: there is no dataset to add to.
         RecordingsError: recordings that cannot be used, with on_error="fail".
         OutputExistsError: `out` holds something else.
         MachineError: the machine refused: space, permission, limits, a lock.
     """
     from audiochunk.config import BuildConfig
-    from audiochunk.pipeline import run
+    from audiochunk.pipeline import output, run
 
     if config is not None and options:
         raise ConfigError(f"config and {', '.join(options)}: give one or the other")
+    if config is None:
+        config = output.config_of(out, options) if append else BuildConfig.make(**options)
     return run.build(
         source,
         out,
-        config or BuildConfig.make(**options),
+        config,
         split_file=split_file,
         workers=workers,
         executor=executor,
         fsync=fsync,
         overwrite=overwrite,
+        append=append,
     ).manifest
 
 

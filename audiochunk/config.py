@@ -270,6 +270,18 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         have, want = self._flat(), other._flat()
         return [f"{key} {_shown(have[key])} → {_shown(want[key])}" for key in want if have[key] != want[key]]
 
+    def altered(self, **options: Any) -> "BuildConfig":
+        """The same with other options, given as for `make`.
+
+        Raises:
+            ConfigError: as `make` does.
+        """
+        flat = {**msgspec.structs.asdict(self.encoding), **msgspec.structs.asdict(self.options)}
+        if self.compression is not None:
+            flat["compress"] = f"{self.compression.codec}:{self.compression.level}"
+            flat["chunks_per_frame"] = self.compression.chunks_per_frame
+        return BuildConfig.make(**(flat | options))
+
     def _flat(self) -> dict[str, Any]:
         parts = self.to_dict()
         return {**parts["encoding"], **parts["options"], "compress": parts["compression"]}

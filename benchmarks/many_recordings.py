@@ -15,17 +15,14 @@ import json
 import pickle
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import numpy as np
 import processes
 import tables
 import xxhash
+from memory import Log
 from tables import Table, number
 
 import audiochunk
@@ -38,7 +35,6 @@ from audiochunk.tools.summary import summarize
 RATE = 16_000
 CHUNKS = 20  # of the longest recording; the shortest has half
 LOCATED = 10_000
-SAMPLE_S = 0.01
 
 
 def make(folder: Path, n_recordings: int, n_shards: int) -> None:
@@ -96,56 +92,6 @@ def shard(folder: Path, index: int, chunks: int, config: BuildConfig) -> ShardEn
         file.truncate(n_bytes)
     digest = xxhash.xxh3_128_hexdigest(name.encode())
     return ShardEntry(name=name, split="train", chunks=chunks, bytes=n_bytes, digest=digest)
-
-
-def memory_mb() -> float:
-    """Memory of this process, without the pages of files."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:")) / 1e3
-
-
-@contextmanager
-def peak_memory() -> Iterator[list[float]]:
-    """The most memory in MB, as the only element, when it is over."""
-    found, stop = [memory_mb()], Event()
-
-    def watch() -> None:
-        while not stop.wait(SAMPLE_S):
-            found[0] = max(found[0], memory_mb())
-
-    thread = Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield found
-    finally:
-        stop.set()
-        thread.join()
-        found[0] = max(found[0], memory_mb())
-
-
-class Log:
-    """What was done, what it took and what it left."""
-
-    def __init__(self) -> None:
-        self.steps: list[dict[str, Any]] = []
-
-    def measure(self, what: str, work: Callable[[], Any]) -> Any:
-        """What the work gives."""
-        with peak_memory() as peak:
-            began, began_cpu = time.perf_counter(), time.process_time()
-            result = work()
-            seconds, cpu = time.perf_counter() - began, time.process_time() - began_cpu
-        left = memory_mb()
-        self.steps.append(
-            {
-                "what": what,
-                "seconds": seconds,
-                "cpu_seconds": cpu,
-                "memory_mb": left,
-                "peak_mb": max(left, peak[0]),
-            }
-        )
-        return result
 
 
 def train(folder: Path) -> list[dict[str, Any]]:

@@ -45,6 +45,11 @@ def _executor(ctx: click.Context, param: click.Parameter, value: str) -> str:
     "--task", metavar="I/N|auto", help="Make the shards of one task of a plan; without INPUT and its options."
 )
 @click.option("--overwrite", is_flag=True, help="Replace the dataset in --out.")
+@click.option(
+    "--append",
+    is_flag=True,
+    help="Add the recordings of INPUT that are new to the dataset in --out, with the options that it was made with.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be built; decode nothing.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
@@ -62,6 +67,7 @@ def build(
     fsync: bool,
     task: str | None,
     overwrite: bool,
+    append: bool,
     dry_run: bool,
     quiet: bool,
     as_json: bool,
@@ -79,8 +85,15 @@ def build(
         return
     if source is None:
         raise ConfigError("give INPUT, the folder of recordings; or --task, after `audiochunk plan`")
-    options = {key: value for key, value in options.items() if value is not None}
-    config = BuildConfig.make(bits=int(bits), **options)
+    if append and (dry_run or overwrite):
+        raise ConfigError(f"--append does not go with {'--dry-run' if dry_run else '--overwrite'}")
+    options = {"bits": int(bits)} | {key: value for key, value in options.items() if value is not None}
+    if append:
+        from audiochunk.pipeline.output import config_of
+
+        config = config_of(out, {key: value for key, value in options.items() if _is_given(ctx, key)})
+    else:
+        config = BuildConfig.make(**options)
 
     # Only one thread, so that workers can be forked: the linear algebra of numpy, which is not used, would begin more.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -106,6 +119,7 @@ def build(
                 executor=executor,
                 fsync=fsync,
                 overwrite=overwrite,
+                append=append,
                 watcher=progress,
             )
             planned = built.plan
@@ -113,14 +127,19 @@ def build(
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     elif not quiet:
-        print_report(planned, report, out=out, verb="would build" if dry_run else "built")
+        verb = "would build" if dry_run else "added to" if append else "built"
+        print_report(planned, report, out=out, verb=verb)
     if report["skipped"]:
         ctx.exit(3)
+
+
+def _is_given(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _refuse_options_of_a_plan(ctx: click.Context) -> None:
     goes = {"out", "workers", "fsync", "task", "quiet", "as_json"}
     for param in ctx.command.params:
-        if param.name not in goes and ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+        if param.name not in goes and _is_given(ctx, param.name or ""):
             name = "INPUT" if param.name == "source" else param.opts[0]
             raise ConfigError(f"{name} does not go with --task: the plan has decided")

@@ -1,6 +1,7 @@
 """The summary of a dataset that was built, or planned."""
 
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from audiochunk.errors import printable
 if TYPE_CHECKING:
     from audiochunk.pipeline.plan import Plan
     from audiochunk.pipeline.run import Built
+    from audiochunk.storage.manifest import ShardEntry
     from audiochunk.tools.summary import Tally
 
 _SHOWN = 50  # refused recordings that are listed by name
@@ -20,6 +22,7 @@ _MUCH_LOSS = 0.05
 def report_on(plan: "Plan", built: "Built | None", tally: "Tally") -> dict[str, Any]:
     """The summary of a build, or of a plan where nothing was built; the numbers that are printed."""
     from audiochunk.pipeline.rows import rows
+    from audiochunk.storage.shard import shard_name
     from audiochunk.tools.summary import plain
 
     encoding = plan.config.encoding
@@ -27,7 +30,11 @@ def report_on(plan: "Plan", built: "Built | None", tally: "Tally") -> dict[str, 
         for row in rows(plan):
             tally.add(row)
     summary = tally.summary(plan.names)
-    report = plain(summary, encoding) | {"shards": len(plan.shards)}
+    entries: Collection[ShardEntry] = ()
+    if built is not None:
+        made = {shard_name(*place, plan.config.compression) for place in plan.shards.places()}
+        entries = [entry for entry in built.manifest.shards if built.up_to_date or entry.name in made]
+    report = plain(summary, encoding) | {"shards": len(plan.shards) if built is None else len(entries)}
     for name, split in report["splits"].items():
         share = plan.asked.get(name)
         split["asked"] = None if share is None else float(share)
@@ -36,7 +43,10 @@ def report_on(plan: "Plan", built: "Built | None", tally: "Tally") -> dict[str, 
             "up_to_date": built.up_to_date,
             "dataset_id": built.manifest.dataset_id,
             "clipped": summary.total.clipped,
-            "bytes_on_disk": sum(shard.bytes for shard in built.manifest.shards),
+            "bytes_on_disk": sum(entry.bytes for entry in entries),
+            "generations": built.manifest.generations,
+            "dataset_chunks": sum(split.chunks for split in built.manifest.splits.values()),
+            "dataset_shards": len(built.manifest.shards),
             "reused_shards": built.reused,
             "rebuilt_shards": built.rebuilt,
             "seconds": built.seconds,
@@ -69,7 +79,9 @@ def print_report(plan: "Plan", report: dict[str, Any], *, out: Path, verb: str) 
     if plan.config.compression and "bytes_on_disk" in report:
         shards += f", {size(report['bytes_on_disk'])} compressed"
     line("shards", shards)
-    if report.get("reused_shards") and verb == "built":
+    if report.get("dataset_shards", 0) > report["shards"]:
+        line("", f"with which the dataset has {report['dataset_shards']:,}, and {report['dataset_chunks']:,} chunks")
+    if report.get("reused_shards") and verb != "sealed":
         line("", f"{report['reused_shards']:,} of them taken over from an interrupted build")
     if report.get("rebuilt_shards"):
         whose = "of an interrupted build" if verb == "built" else "of the tasks"

@@ -1,7 +1,7 @@
 """The folder in which a dataset lies until it is sealed: .build in the output folder."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,10 +11,12 @@ from audiochunk.config import BuildConfig
 from audiochunk.errors import OutputExistsError
 from audiochunk.pipeline.failures import FAILURES
 from audiochunk.pipeline.saved_plan import PLAN, SEALING
+from audiochunk.pipeline.shards import record_path
 from audiochunk.pipeline.versions import versions
 from audiochunk.storage.files import TEMPORARY_SUFFIX, clear_temporaries, fsync_path, locked, write_whole
-from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS
-from audiochunk.storage.shard import FORMAT, is_shard_name
+from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest
+from audiochunk.storage.recordings import RowsWriter, has_more_rows
+from audiochunk.storage.shard import FORMAT, is_shard_file, is_shard_name
 
 _LOCK = "lock"
 _MARKER = "build.json"
@@ -111,9 +113,45 @@ def remove(work: Path) -> None:
         work.rmdir()
 
 
-def finish(folder: Path) -> None:
-    """Remove the build folder of a dataset whose build ended between its last two steps; one with a plan stays."""
+def is_sealed(folder: Path, name: str) -> bool:
+    """Whether a name in the output folder is that of a shard which an unfinished seal has moved into place."""
+    return is_shard_name(name) and record_path(folder / BUILD_FOLDER, name).exists()
+
+
+def remove_stale(folder: Path, names: Container[str]) -> None:
+    """Remove shards that an interrupted seal has left in an output folder. The caller holds the lock.
+
+    Args:
+        folder: the output folder.
+        names: of the shards that stay: those of the dataset.
+    """
+    for name in sorted(os.listdir(folder)):
+        if name not in names and is_sealed(folder, name) and is_shard_file(folder / name):
+            (folder / name).unlink()
+
+
+def finish(folder: Path, manifest: Manifest) -> None:
+    """Remove the build folder of a finished dataset, and what else its build has left; one with a plan stays.
+
+    The build may have ended between its last two steps, or it was to add recordings and never came to its manifest.
+
+    Raises:
+        MachineError: another build is at work.
+        DatasetError: the recordings table is damaged.
+        OSError: something could not be removed.
+    """
     work = folder / BUILD_FOLDER
     if is_ours(work) and not (work / PLAN).exists():
         with locked(work / _LOCK):
+            remove_stale(folder, {shard.name for shard in manifest.shards})
+            if has_more_rows(folder, manifest.recordings):
+                writer = RowsWriter(work / RECORDINGS)
+                try:
+                    writer.copy(folder / RECORDINGS, manifest.recordings)
+                    writer.finish()
+                finally:
+                    writer.close()
+                fsync_path(work / RECORDINGS)
+                (work / RECORDINGS).replace(folder / RECORDINGS)
+                fsync_path(folder)
             remove(work)

@@ -1,6 +1,7 @@
 """The recordings of a scan, in path order, in memory or in a file: there may be ten million."""
 
 import tempfile
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -60,7 +61,8 @@ class Catalog(Sequence[Scanned]):
             self._in_memory.append(self._last)
         else:
             if self._in_file is None:
-                file = tempfile.TemporaryFile(prefix="audiochunk-", buffering=0)  # noqa: SIM115  # open as long as this is
+                file = tempfile.TemporaryFile(prefix="audiochunk-", buffering=0)  # noqa: SIM115  # closed with this
+                weakref.finalize(self, file.close)
                 self._in_file = Pages(file)
             self._in_file.append(msgspec.msgpack.encode(self._last))
         self._last = _Page([], [])

@@ -57,13 +57,23 @@ class Comparison:
 
     def __str__(self) -> str:
         """What differs, in words; empty where nothing does."""
-        counts = (("new", self.new), ("gone", self.gone), ("changed", self.changed))
-        return "; ".join(f"{c.n:,} {what}, {printable(c.first)} for one" for what, c in counts if c.n)
+        new = [_in_words("new", self.new)] if self.new.n else []
+        return "; ".join([*new, *([self.not_as_before] if self.not_as_before else [])])
+
+    @property
+    def not_as_before(self) -> str:
+        """What is gone or changed, in words; empty where nothing is."""
+        counts = (("gone", self.gone), ("changed", self.changed))
+        return "; ".join(_in_words(what, counted) for what, counted in counts if counted.n)
 
     def _lose(self) -> None:
         if self._row is not None:
             self.gone.add(self._row.path_bytes)
         self._row = next(self._rows, None)
+
+
+def _in_words(what: str, counted: Counted) -> str:
+    return f"{counted.n:,} {what}, {printable(counted.first)} for one"
 
 
 def _one_a_path(rows: Iterable[RecordingRow]) -> Iterator[RecordingRow]:

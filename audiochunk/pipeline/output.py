@@ -1,24 +1,25 @@
 """What lies in an output folder before a build, and what of it may go."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from audiochunk.config import BuildConfig
-from audiochunk.errors import DatasetError, OutputExistsError, printable, reason
+from audiochunk.errors import DatasetError, NoDatasetError, OutputExistsError, printable, reason
 from audiochunk.pipeline import build_folder
-from audiochunk.pipeline.compare import Comparison
+from audiochunk.pipeline.earlier import Earlier
 from audiochunk.pipeline.plan import Plan
-from audiochunk.pipeline.shards import record_path
+from audiochunk.pipeline.splits import FILE_PREFIX
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.files import TEMPORARY_SUFFIX, fsync_path, open_plain
 from audiochunk.storage.manifest import BESIDE, BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest
-from audiochunk.storage.recordings import RecordingRow, read_rows
-from audiochunk.storage.shard import FORMAT, is_shard_file, is_shard_name
+from audiochunk.storage.recordings import RecordingRow
+from audiochunk.storage.shard import FORMAT, is_shard_file
 
 _OVERWRITE = "choose another --out, or say --overwrite"
 _ELSEWHERE = "choose another --out"
@@ -61,7 +62,7 @@ def look(folder: Path, *, overwrite: bool) -> Output:
         if not unfinished
         or not (
             name in (BUILD_FOLDER, RECORDINGS, *BESIDE)
-            or is_sealed(folder, name)
+            or build_folder.is_sealed(folder, name)
             or (name.startswith(MANIFEST) and name.endswith(TEMPORARY_SUFFIX))
         )
     ]
@@ -112,16 +113,65 @@ def check_shards(manifest: Manifest, folder: Path) -> None:
             raise OutputExistsError(str(folder), f"holds a damaged dataset ({shard.name}: {found})", _OVERWRITE)
 
 
+def config_of(out: str | os.PathLike[str], options: Mapping[str, Any]) -> BuildConfig:
+    """What recordings are added to a dataset with: what it was made with, and options that are given nevertheless.
+
+    Args:
+        out: folder of the dataset.
+        options: as for `BuildConfig.make`.
+
+    Raises:
+        ConfigError: the options do not go together.
+        NoDatasetError: there is no dataset.
+        DatasetError: it is damaged.
+    """
+    return Manifest.read(Path(out)).config.altered(**options)
+
+
+def require_dataset(found: Output, config: BuildConfig) -> Manifest:
+    """The manifest of the dataset that recordings are to be added to.
+
+    Args:
+        found: in the output folder.
+        config: asked for. That recordings may fail from now on is no contradiction, nor is another table of splits.
+
+    Raises:
+        NoDatasetError: there is none.
+        OutputExistsError: it was made with other options.
+    """
+    if found.manifest is None:
+        raise NoDatasetError(found.folder, "there is no dataset to add recordings to; build it without --append")
+    options = found.manifest.options
+    may_differ = [
+        *(["on_error"] if options.on_error == "fail" else []),
+        *(
+            ["split"]
+            if all((spec or "").startswith(FILE_PREFIX) for spec in (options.split, config.options.split))
+            else []
+        ),
+    ]
+    _check_options(
+        found.manifest, found.folder, config, but=may_differ, advice="leave them out, or choose another --out"
+    )
+    return found.manifest
+
+
 def check_options(manifest: Manifest, folder: Path, config: BuildConfig) -> None:
     """Compare the options of a finished dataset with those asked for.
 
     Raises:
         OutputExistsError: they differ; says which.
     """
-    differing = manifest.config.differences(config)
+    _check_options(manifest, folder, config, advice=_OVERWRITE)
+
+
+def _check_options(
+    manifest: Manifest, folder: Path, config: BuildConfig, *, but: Sequence[str] = (), advice: str
+) -> None:
+    differing = [text for text in manifest.config.differences(config) if text.partition(" ")[0] not in but]
     if differing:
         raise OutputExistsError(
-            str(folder), f"holds a dataset made with other options ({', '.join(differing)})", _OVERWRITE
+            str(folder), f"holds a dataset made with other options ({', '.join(differing)})", advice
         )
 
 
@@ -140,18 +190,13 @@ def check_recordings(manifest: Manifest, folder: Path, planned: Plan, watcher: W
         OSError: it could not be read.
     """
 
-    def have() -> Iterator[RecordingRow]:
-        watcher.sealing_begins()
-        for row in read_rows(folder, manifest.recordings):
-            watcher.sealing(row)
-            yield row
-
-    comparison = Comparison(have())
+    earlier = Earlier(folder, manifest, watcher)
     for recording, split in planned.recordings.placed():
-        comparison.is_new(recording, split)
-    comparison.finish()
+        earlier.is_new(recording, split)
+    comparison = earlier.compared()
     if different := str(comparison):
-        raise OutputExistsError(str(folder), f"holds a dataset made from other recordings ({different})", _OVERWRITE)
+        advice = _OVERWRITE if comparison.not_as_before else f"say --append to add them, {_OVERWRITE}"
+        raise OutputExistsError(str(folder), f"holds a dataset made from other recordings ({different})", advice)
 
 
 def clear(folder: Path, *, fsync: bool) -> None:
@@ -166,10 +211,16 @@ def clear(folder: Path, *, fsync: bool) -> None:
             fsync_path(folder)
         (folder / RECORDINGS).unlink(missing_ok=True)
     for name in sorted(os.listdir(folder)):
-        if not is_sealed(folder, name) and is_shard_file(folder / name):
+        if not build_folder.is_sealed(folder, name) and is_shard_file(folder / name):
             (folder / name).unlink()
 
 
-def is_sealed(folder: Path, name: str) -> bool:
-    """Whether a name in the output folder is that of a shard which an unfinished seal has moved into place."""
-    return is_shard_name(name) and record_path(folder / BUILD_FOLDER, name).exists()
+def require_free(folder: Path, names: Iterable[str]) -> None:
+    """See that shards which are added to a dataset overwrite nothing.
+
+    Raises:
+        OutputExistsError: there is something of such a name, which no interrupted seal has put there.
+    """
+    for name in names:
+        if (folder / name).exists() and not build_folder.is_sealed(folder, name):
+            raise OutputExistsError(str(folder / name), "is in the way of a shard, and not of this dataset", "move it")

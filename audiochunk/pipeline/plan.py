@@ -91,13 +91,21 @@ class Planner:
     Args:
         config: gives encoding and shard size.
         asked: splits that exist even if they get nothing, with the shares asked for.
+        ends: of splits that are there already, how many shards and chunks they have.
     """
 
-    def __init__(self, config: BuildConfig, asked: Mapping[str, Fraction | None]) -> None:
+    def __init__(
+        self,
+        config: BuildConfig,
+        asked: Mapping[str, Fraction | None],
+        ends: Mapping[str, tuple[int, int]] | None = None,
+    ) -> None:
         self._config, self._asked = config, asked
         self._per_shard = chunks_per_shard(config)
         self._catalog = Catalog()
         self._layouts: dict[str, Layout] = {name: Layout() for name in asked}
+        for name, (shards, chunks) in (ends or {}).items():
+            self._layouts[name] = Layout(first_shard=shards, first_chunk=chunks)
 
     def add(self, recording: Scanned, split: str) -> None:
         """Take in the next recording.

@@ -1,5 +1,6 @@
 """Worker processes on this machine: how they begin, and that they end."""
 
+import errno
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
@@ -15,6 +16,11 @@ from typing import Any
 from audiochunk.errors import ConfigError
 from audiochunk.pipeline.interrupts import held_back
 from audiochunk.storage.files import let_go_of_locks
+
+_CANNOT_BEGIN = (
+    "worker processes cannot begin, perhaps because they cannot import the script that calls audiochunk: the call"
+    ' belongs under `if __name__ == "__main__":`, in a file; or use workers=1'
+)
 
 
 @contextmanager
@@ -51,6 +57,12 @@ def start_pool(workers: int) -> ProcessPoolExecutor:
                 if not is_fork:
                     multiprocessing.forkserver.ensure_running()
                 begun = pool.submit(int)  # so that the processes begin here
+        except OSError as error:
+            stop_pool(pool)
+            if is_fork or error.errno != errno.EBADF:
+                raise
+            # The first process has ended, and the pool with it, before the last had begun.
+            raise ConfigError(_CANNOT_BEGIN) from error
         except BaseException:
             stop_pool(pool)  # those that have begun
             raise
@@ -70,10 +82,7 @@ def _wait_for(begun: "Future[int]", pool: ProcessPoolExecutor) -> None:
     try:
         begun.result()
     except (BrokenExecutor, EOFError, ConnectionError) as error:
-        raise ConfigError(
-            "worker processes cannot begin, perhaps because they cannot import the script that calls audiochunk:"
-            ' the call belongs under `if __name__ == "__main__":`, in a file; or use workers=1'
-        ) from error
+        raise ConfigError(_CANNOT_BEGIN) from error
     except BaseException:
         stop_pool(pool)
         raise

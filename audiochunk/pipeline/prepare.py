@@ -7,6 +7,7 @@ import msgspec
 
 from audiochunk.config import BuildConfig, Encoding, Options
 from audiochunk.errors import MOST_NAMED, ConfigError, InputError, RecordingsError, printable
+from audiochunk.pipeline.earlier import Earlier
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.inputs import input_root
 from audiochunk.pipeline.plan import Plan, Planner
@@ -34,6 +35,7 @@ def make_plan(
     split_file: str | os.PathLike[str] | None = None,
     watcher: Watcher | None = None,
     workers: Workers | None = None,
+    earlier: Earlier | None = None,
 ) -> Plan:
     """Scan a folder and plan its dataset, without decoding anything.
 
@@ -43,25 +45,21 @@ def make_plan(
         split_file: table of path or folder, tab, split.
         watcher: told of each recording.
         workers: who look into the recordings; else this process does.
+        earlier: the dataset that recordings are added to: only those that it does not have are planned.
 
     Raises:
         ConfigError: the options do not go together.
-        InputError: the folder cannot be read, holds no recordings, or none that makes a chunk.
+        InputError: the folder cannot be read, holds no recordings, or none that makes a chunk; or those of `earlier`
+            are not as they were.
         RecordingsError: recordings that cannot be used, with `on_error="fail"`.
     """
     watcher = watcher or Watcher()
-    table = None
-    if split_file is not None:
-        if config.options.split is not None:
-            raise ConfigError("split and split_file: give one or the other")
-        table = read_split_file(Path(split_file))
-        options = msgspec.structs.replace(config.options, split=table_name(table))
-        config = msgspec.structs.replace(config, options=options)
+    config, table = with_split_file(config, split_file)
     splitter = make_splitter(config.options, table)
     root = input_root(source)
     if not root:
         raise InputError(root, "the name of the input folder is empty")
-    planner = Planner(config, splitter.shares)
+    planner = Planner(config, splitter.shares, None if earlier is None else earlier.ends)
     found = _Found(root, config.options)
     unused = UnusedEntries(table or {})
     globs = Globs(config.options.include, config.options.exclude)
@@ -69,23 +67,52 @@ def make_plan(
         watcher.scanned(recording)
         unused.use(recording.path)
         split = splitter.assign(recording.path)
+        if split is not None and earlier is not None and not earlier.is_new(recording, split):
+            continue
         found.add(recording, split)
         if split is not None:
             planner.add(recording, split)
     planned = planner.plan()
-    found.refuse_none()
+    if earlier is None:
+        found.refuse_none()
+    else:
+        earlier.require_all(root)
     for glob in sorted(globs.unused):
         watcher.warn(f"the glob {printable(glob)} matches nothing")
     found.refuse_failed()
+    if earlier is None:
+        found.refuse_unusable()
     _warn_of_splits(config.options.split, unused, watcher)
     found.refuse_splits(planned.recordings.names)
-    if not planned.n_chunks:
+    if not planned.n_chunks and earlier is None:
         found.refuse_short(config.encoding)
     _warn_of_blocks(found.channels, config.encoding, watcher)
     for name, layout in planned.layouts.items():
-        if not layout.chunks:
+        if not layout.first_chunk + layout.chunks:
             watcher.warn(f"split {name} gets no chunks")
     return planned
+
+
+def with_split_file(
+    config: BuildConfig, split_file: str | os.PathLike[str] | None
+) -> tuple[BuildConfig, dict[bytes, str] | None]:
+    """A configuration whose rule of splits is a table, if one is given, and the table.
+
+    Raises:
+        ConfigError: it has another rule of splits, or no table where it needs one.
+        InputError: the table cannot be read.
+    """
+    if split_file is None:
+        if (config.options.split or "").startswith(FILE_PREFIX):
+            raise ConfigError(
+                "the splits are those of a table: give it, with the recordings that are new (--split-file)"
+            )
+        return config, None
+    if config.options.split is not None and not config.options.split.startswith(FILE_PREFIX):
+        raise ConfigError("split and split_file: give one or the other")
+    table = read_split_file(Path(split_file))
+    options = msgspec.structs.replace(config.options, split=table_name(table))
+    return msgspec.structs.replace(config, options=options), table
 
 
 class _Found:
@@ -127,9 +154,12 @@ class _Found:
             raise InputError(self._root, f"no recordings (.wav, .flac, .aiff, …) in this folder{asked}")
 
     def refuse_failed(self) -> None:
-        """Raise RecordingsError where a recording failed and none may, InputError where all did."""
+        """Raise RecordingsError where a recording failed and none may."""
         if self._failed and self._options.on_error == "fail":
             raise RecordingsError(self._failed, self._n_failed)
+
+    def refuse_unusable(self) -> None:
+        """Raise InputError where all recordings failed."""
         if self._n_failed == self._n:
             reasons = "; ".join(f"{printable(path)}: {reason}" for path, reason in self._failed[:_NAMED])
             raise InputError(self._root, f"none of {self._n:,} recordings can be used: {reasons}")

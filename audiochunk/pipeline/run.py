@@ -18,17 +18,19 @@ from audiochunk.errors import (
     reason,
 )
 from audiochunk.pipeline import build_folder, output
+from audiochunk.pipeline.earlier import Earlier
 from audiochunk.pipeline.executors import DASK, Workers, executor_of, refuse_to_run_in_a_worker, usable_cpus
 from audiochunk.pipeline.failures import Failures
 from audiochunk.pipeline.inputs import absolute, input_root
 from audiochunk.pipeline.making import GO_ON, Making
 from audiochunk.pipeline.plan import Plan
-from audiochunk.pipeline.prepare import make_plan
+from audiochunk.pipeline.prepare import make_plan, with_split_file
 from audiochunk.pipeline.seal import seal
 from audiochunk.pipeline.site import site
 from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.manifest import BUILD_FOLDER, RECORDINGS, Manifest
+from audiochunk.storage.shard import shard_name
 
 _ADVICE = {
     errno.ENOSPC: f"; make room{GO_ON}",
@@ -73,6 +75,7 @@ def build(
     executor: Executor | str | None = None,
     fsync: bool = True,
     overwrite: bool = False,
+    append: bool = False,
     watcher: Watcher | None = None,
 ) -> Built:
     """Build a dataset from a folder of recordings, go on with an interrupted build, or find it up to date.
@@ -87,11 +90,15 @@ def build(
             has, which a cluster knows itself.
         fsync: whether the dataset must survive a loss of power once this returns.
         overwrite: whether a dataset in `out` may be replaced.
+        append: whether to add recordings that are new to the dataset in `out`, whose shards are neither read nor
+            changed.
         watcher: told of progress and warnings.
 
     Raises:
         ConfigError: the options do not go together.
-        InputError: nothing can be made of the input.
+        InputError: nothing can be made of the input, or recordings of the dataset that others are added to are not as
+            they were.
+        NoDatasetError: there is no dataset to add to.
         RecordingsError: recordings that cannot be used, with `on_error="fail"`.
         OutputExistsError: `out` holds something else.
         MachineError: the folder cannot be written, is locked, or a worker died.
@@ -104,39 +111,58 @@ def build(
         raise ConfigError(f"workers must be at least 1, not {n}")
     if workers is not None and isinstance(executor, str) and executor.startswith(DASK):
         raise ConfigError(f"workers and executor {executor}: a cluster has the workers that it has; leave workers out")
+    if append and overwrite:
+        raise ConfigError("append and overwrite: a dataset is added to or replaced, not both")
     folder = Path(out).absolute()
     with machine_errors(folder):
         found = output.look(folder, overwrite=overwrite)
-    if found.manifest is not None and not overwrite and split_file is None:
+    earlier = None
+    if append:
+        manifest = output.require_dataset(found, with_split_file(config, split_file)[0])
+        earlier = Earlier(folder, manifest, watcher)
+    elif found.manifest is not None and not overwrite and split_file is None:
         output.check_options(found.manifest, folder, config)
     with executor_of(executor) as given, Workers(n, given) as at_work:
-        planned = make_plan(source, config, split_file=split_file, watcher=watcher, workers=at_work)
-        if found.manifest is not None and not overwrite:
-            built = _up_to_date(found.manifest, folder, planned, watcher)
+        planned = make_plan(source, config, split_file=split_file, watcher=watcher, workers=at_work, earlier=earlier)
+        if found.manifest is not None and not overwrite and not (append and planned.recordings):
+            built = _up_to_date(found.manifest, folder, planned, watcher, append=append)
         else:
             watcher.planned(planned, n_chunks=planned.n_chunks)
             root = absolute(input_root(source))
-            built = _build(root, folder, planned, at_work, fsync=fsync, overwrite=overwrite, watcher=watcher)
+            built = _build(
+                root, folder, planned, at_work, fsync=fsync, overwrite=overwrite, earlier=earlier, watcher=watcher
+            )
     return replace(built, seconds=time.perf_counter() - began)
 
 
-def _up_to_date(manifest: Manifest, folder: Path, planned: Plan, watcher: Watcher) -> Built:
-    output.check_options(manifest, folder, planned.config)
-    output.check_recordings(manifest, folder, planned, watcher)
+def _up_to_date(manifest: Manifest, folder: Path, planned: Plan, watcher: Watcher, *, append: bool) -> Built:
+    if not append:
+        output.check_options(manifest, folder, planned.config)
+        output.check_recordings(manifest, folder, planned, watcher)
     output.check_shards(manifest, folder)
     with machine_errors(folder):
-        build_folder.finish(folder)
+        build_folder.finish(folder, manifest)
     return Built(manifest, planned, {}, up_to_date=True)
 
 
 def _build(
-    root: bytes, folder: Path, planned: Plan, workers: Workers, *, fsync: bool, overwrite: bool, watcher: Watcher
+    root: bytes,
+    folder: Path,
+    planned: Plan,
+    workers: Workers,
+    *,
+    fsync: bool,
+    overwrite: bool,
+    earlier: Earlier | None,
+    watcher: Watcher,
 ) -> Built:
     with machine_errors(folder), build_folder.entered(folder, planned.config, fsync=fsync) as (work, before):
         # Once more, now that nobody else can build here.
         found = output.look(folder, overwrite=overwrite)
-        if found.manifest is not None and not overwrite:
+        if found.manifest != (None if earlier is None else earlier.manifest) and not overwrite:
             raise OutputExistsError(str(folder), "another build has made a dataset here meanwhile", "build again")
+        if earlier is not None:
+            output.require_free(folder, (shard_name(*at, planned.config.compression) for at in planned.shards.places()))
         build_folder.take_back_plan(work)
         build_folder.clear(folder)
         if overwrite:
@@ -147,20 +173,39 @@ def _build(
         failures = Failures(work, planned.config.encoding)
         if planned.config.options.on_error == "skip":
             failures.recall(planned.recordings)
-        return make_and_seal(root, folder, planned, workers, failures=failures, fsync=fsync, watcher=watcher)
+        return make_and_seal(
+            root, folder, planned, workers, failures=failures, fsync=fsync, earlier=earlier, watcher=watcher
+        )
 
 
 def make_and_seal(
-    root: bytes, folder: Path, planned: Plan, workers: Workers, *, failures: Failures, fsync: bool, watcher: Watcher
+    root: bytes,
+    folder: Path,
+    planned: Plan,
+    workers: Workers,
+    *,
+    failures: Failures,
+    fsync: bool,
+    earlier: Earlier | None = None,
+    watcher: Watcher,
 ) -> Built:
     """Make the shards that are missing, and a dataset of all. The caller holds the lock of the build folder."""
     work = folder / BUILD_FOLDER
     making = Making(root, os.fsencode(work), planned, failures)
-    with Table(planned, work / RECORDINGS, failures.reasons, watcher) as table:
+    with Table(planned, work / RECORDINGS, failures.reasons, watcher, earlier) as table:
         with site(workers, root, os.fsencode(work), planned) as seen:
             making.shards(workers, watcher, site=seen, fsync=fsync, meanwhile=table.write_some)
-        making.refuse_nothing()
-        manifest = seal(planned, making.records, failures.reasons, folder=folder, table=table, fsync=fsync)
+        if earlier is None:
+            making.refuse_nothing()
+        manifest = seal(
+            planned,
+            making.records,
+            failures.reasons,
+            folder=folder,
+            table=table,
+            fsync=fsync,
+            earlier=None if earlier is None else earlier.manifest,
+        )
     return Built(manifest, planned, failures.reasons, making.reused, making.rebuilt)
 
 

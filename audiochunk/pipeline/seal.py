@@ -1,17 +1,15 @@
 """The last step of a build: make everything durable, then write the manifest, whose presence makes the dataset."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from audiochunk.pipeline import build_folder
-from audiochunk.pipeline.output import is_sealed
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.rows import Records
 from audiochunk.pipeline.table import Table
 from audiochunk.storage.files import fsync_path, write_whole
 from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, ShardEntry, dataset_id
-from audiochunk.storage.shard import is_shard_file, shard_name
+from audiochunk.storage.shard import shard_name
 
 
 def seal(
@@ -22,6 +20,7 @@ def seal(
     folder: Path,
     table: Table,
     fsync: bool,
+    earlier: Manifest | None = None,
 ) -> Manifest:
     """Turn the finished shards of a build into a dataset.
 
@@ -34,12 +33,14 @@ def seal(
         folder: the output folder; the shards lie in its build folder, or already in place.
         table: of the recordings, in the build folder; it may not be finished.
         fsync: whether the result must survive a loss of power.
+        earlier: of the dataset in the folder, that the shards are added to. It stays one at every step: the new table
+            begins with the rows of the old one.
 
     Raises:
         OSError: a step failed.
     """
     build = folder / BUILD_FOLDER
-    shards = tuple(
+    made = [
         ShardEntry(
             name=shard_name(split, index, plan.config.compression),
             split=split,
@@ -48,9 +49,9 @@ def seal(
             digest=records[split, index].digest,
         )
         for split, index in plan.shards.places()
-    )
+    ]
     recordings = table.finish(failed, records)
-    names = [*(shard.name for shard in shards), RECORDINGS]
+    names = [*(shard.name for shard in made), RECORDINGS]
     # What an interrupted seal has moved into place already may not have been made durable by it.
     moving = {name for name in names if (build / name).exists()}
     if fsync:
@@ -58,17 +59,20 @@ def seal(
             fsync_path((build if name in moving else folder) / name)
     for name in filter(moving.__contains__, names):
         (build / name).replace(folder / name)
-    _remove_stale(folder, {shard.name for shard in shards})
+    shards = [*(earlier.shards if earlier is not None else ()), *made]
+    shards.sort(key=lambda shard: shard.split)  # of a split, those that were there stay the first
+    build_folder.remove_stale(folder, {shard.name for shard in shards})
     if fsync:
         fsync_path(folder)
     manifest = Manifest(
         encoding=plan.config.encoding,
         options=plan.config.options,
         compression=plan.config.compression,
-        splits=table.splits,
-        shards=shards,
+        splits=table.totals.splits(),
+        shards=tuple(shards),
         recordings=recordings,
-        skipped=table.skipped,
+        skipped=table.totals.skipped,
+        generations=1 if earlier is None else earlier.generations + 1,
         dataset_id=dataset_id(plan.config.encoding, (shard.digest for shard in shards)),
     )
     write_whole(folder / MANIFEST, manifest.encode(), fsync=fsync)
@@ -76,10 +80,3 @@ def seal(
         fsync_path(folder)
     build_folder.remove(build)
     return manifest
-
-
-def _remove_stale(folder: Path, names: set[str]) -> None:
-    """Remove shards that an interrupted seal with other options has left in place."""
-    for name in sorted(os.listdir(folder)):
-        if name not in names and is_sealed(folder, name) and is_shard_file(folder / name):
-            (folder / name).unlink()

@@ -1,15 +1,16 @@
 """The recordings table of a build, written while workers make shards and this process has nothing else to do."""
 
 from collections.abc import Mapping
-from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
+from audiochunk.pipeline.earlier import Earlier
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.rows import Records, rows
+from audiochunk.pipeline.totals import Totals
 from audiochunk.pipeline.watcher import Watcher
-from audiochunk.storage.manifest import RecordingsEntry, SplitTotals
-from audiochunk.storage.recordings import RecordingRow, RowsWriter
+from audiochunk.storage.manifest import RecordingsEntry
+from audiochunk.storage.recordings import RowsWriter
 
 _AT_ONCE = 256  # rows; about a millisecond
 
@@ -23,24 +24,31 @@ class Table:
         plan: of the build.
         path: of the table.
         failed: reasons, by path, of recordings that are known to fail while decoding.
-        watcher: told of every row.
+        watcher: told of every row of the plan.
+        earlier: the dataset whose rows come first, or None.
+
+    Attributes:
+        totals: of all rows that were written.
 
     Raises:
         OSError: it could not be written.
     """
 
-    def __init__(self, plan: Plan, path: Path, failed: Mapping[bytes, str], watcher: Watcher) -> None:
-        self._plan, self._path, self._watcher = plan, path, watcher
+    def __init__(
+        self, plan: Plan, path: Path, failed: Mapping[bytes, str], watcher: Watcher, earlier: Earlier | None = None
+    ) -> None:
+        self._plan, self._path, self._watcher, self._earlier = plan, path, watcher, earlier
         self._assumed = dict(failed)
         self._begin(self._assumed, None)
 
     def _begin(self, failed: Mapping[bytes, str], records: Records | None) -> None:
         self._rows = rows(self._plan, failed=failed, records=records)
         self._writer = RowsWriter(self._path)
-        self._totals = {name: _Totals() for name in self._plan.names}
+        self.totals = Totals(self._plan.names)
         self._watcher.sealing_begins()
-        #: Rows of recordings that were refused.
-        self.skipped = 0
+        if self._earlier is not None:
+            self.totals = self._earlier.totals()
+            self._earlier.copy_rows(self._writer)
 
     def __enter__(self) -> "Table":
         return self
@@ -53,8 +61,7 @@ class Table:
         some = list(islice(self._rows, _AT_ONCE))
         for row in some:
             self._writer.write(row)
-            self._totals[row.split].add(row)
-            self.skipped += row.error is not None
+            self.totals.add(row)
             self._watcher.sealing(row)
         return bool(some)
 
@@ -74,32 +81,3 @@ class Table:
         while self.write_some():
             pass
         return self._writer.finish()
-
-    @property
-    def splits(self) -> dict[str, SplitTotals]:
-        """What each split holds, once the table is finished."""
-        return {name: totals.split_totals() for name, totals in self._totals.items()}
-
-
-class _Totals:
-    """What a split holds, row by row. A recording counts once, however many rows its channels have."""
-
-    def __init__(self) -> None:
-        self._chunks = self._recordings = 0
-        self._frames_by_rate: dict[int, int] = {}
-
-    def add(self, row: RecordingRow) -> None:
-        if row.error is not None:
-            return
-        self._chunks += row.chunks
-        if not row.channel:
-            self._recordings += 1
-            self._frames_by_rate[row.sample_rate] = self._frames_by_rate.get(row.sample_rate, 0) + row.frames
-
-    def split_totals(self) -> SplitTotals:
-        return SplitTotals(
-            chunks=self._chunks,
-            recordings=self._recordings,
-            frames=sum(self._frames_by_rate.values()),
-            seconds=int(sum(Fraction(frames, rate) for rate, frames in self._frames_by_rate.items())),
-        )

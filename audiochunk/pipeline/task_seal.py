@@ -59,7 +59,7 @@ def seal_tasks(
         found = output.look(folder, overwrite=overwrite)
         name = SEALING if (work / SEALING).exists() else PLAN
         if found.manifest is not None and not overwrite and not (work / name).exists():
-            build_folder.finish(folder)
+            build_folder.finish(folder, found.manifest)
             return None
         with (
             SavedPlan.opened(work, name=name) as saved,

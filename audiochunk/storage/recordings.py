@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from heapq import merge
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_ROW_BYTES = 2**16  # a path of 4096 bytes twice, once in hex, and a few notes
 _BATCH_ROWS = 1024
+_ANOTHER = "not the recordings that the manifest names: the digest differs"
 
 _Bytes = bytes  # the type, where a field takes its name
 
@@ -110,6 +112,33 @@ class RowsWriter:
         self._digest.update(line)
         self._rows += 1
 
+    def copy(self, path: Path, entry: RecordingsEntry) -> None:
+        """Append the rows of another table, as they are.
+
+        Args:
+            path: of the table.
+            entry: what the manifest says of it.
+
+        Raises:
+            DatasetError: it is not the one that the manifest names.
+            OSError: this one could not be written.
+        """
+        digest, left = xxhash.xxh3_128(), entry.rows
+        try:
+            file = open_plain(path)
+        except OSError as error:
+            raise DatasetError(path, f"cannot be read: {reason(error)}") from error
+        with file:
+            while left and (lines := list(islice(file, min(left, _BATCH_ROWS)))):
+                data = b"".join(lines)
+                self._file.write(data)
+                for each in (digest, self._digest):
+                    each.update(data)
+                left -= len(lines)
+        if left or digest.hexdigest() != entry.digest:
+            raise DatasetError(path, _ANOTHER)
+        self._rows += entry.rows
+
     def finish(self) -> RecordingsEntry:
         """Put the table into its place."""
         self._file.close()
@@ -154,6 +183,61 @@ def open_table(folder: "Folder", entry: RecordingsEntry) -> Iterator[BinaryIO]:
         raise DatasetError(folder / entry.name, f"cannot be read: {reason(error)}") from error
 
 
+def has_more_rows(folder: Path, entry: RecordingsEntry) -> bool:
+    """Whether lines follow in the table's file that are not of the dataset: of a build that was to add to it.
+
+    Raises:
+        OSError: it could not be read.
+    """
+    with open_plain(folder / entry.name) as file:
+        return next(islice(file, entry.rows, None), None) is not None
+
+
+def read_in_path_order(folder: Path, entry: RecordingsEntry, *, several: bool) -> Iterator[RecordingRow]:
+    """The rows of a recordings table in the order of their paths' bytes.
+
+    Args:
+        folder: where it lies.
+        entry: what the manifest says of it.
+        several: whether it may have been added to, so that it is in that order only piece by piece.
+
+    Raises:
+        DatasetError: as `read_rows`.
+    """
+    if not several:
+        yield from read_rows(folder, entry)
+        return
+    # Where the pieces begin: byte and row.
+    starts, at, before = [(0, 0)], 0, b""
+    path = folder / entry.name
+    try:
+        with open_plain(path) as file:
+            n_rows = 0
+            for rows, lines in read_batches(file, path, entry):
+                for row, line in zip(rows, lines, strict=True):
+                    if row.path_bytes < before:
+                        starts.append((at, n_rows))
+                    before = row.path_bytes
+                    at, n_rows = at + len(line), n_rows + 1
+        ends = [*(n for _, n in starts[1:]), entry.rows]
+        pieces = [_piece(path, at, end - first) for (at, first), end in zip(starts, ends, strict=True)]
+        yield from merge(*pieces, key=lambda row: row.path_bytes)
+    except OSError as error:
+        raise DatasetError(path, f"cannot be read: {reason(error)}") from error
+
+
+def _piece(path: Path, at: int, n: int) -> Iterator[RecordingRow]:
+    """So many rows of a table, from byte `at` on, which were all read before."""
+    decoder = msgspec.json.Decoder(RecordingRow)
+    with open_plain(path) as file:
+        file.seek(at)
+        for line in islice(file, n):
+            try:
+                yield decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise DatasetError(path, "was changed while it was read") from error
+
+
 def read_batches(
     file: BinaryIO, path: Path | str, entry: RecordingsEntry
 ) -> Iterator[tuple[list[RecordingRow], list[bytes]]]:
@@ -172,7 +256,8 @@ def read_batches(
     digest = xxhash.xxh3_128()
     n_rows = 0
     read_line = partial(file.readline, MAX_ROW_BYTES)
-    while lines := list(islice(iter(read_line, b""), _BATCH_ROWS)):
+    # What lies behind is of a build that adds recordings, and has not written its manifest yet.
+    while lines := list(islice(iter(read_line, b""), min(_BATCH_ROWS, entry.rows - n_rows))):
         digest.update(b"".join(lines))
         rows = []
         for line in lines:
@@ -183,4 +268,4 @@ def read_batches(
                 raise DatasetError(path, f"line {n_rows}: {error}") from error
         yield rows, lines
     if n_rows != entry.rows or digest.hexdigest() != entry.digest:
-        raise DatasetError(path, "not the recordings that the manifest names: the digest differs")
+        raise DatasetError(path, _ANOTHER)

@@ -2,11 +2,9 @@
 
 import os
 import re
-from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import groupby, islice
 from pathlib import Path
 
 import msgspec
@@ -17,78 +15,13 @@ from audiochunk.pipeline.scan import Globs
 from audiochunk.pipeline.splits import FILE_PREFIX, Splitter, make_splitter
 from audiochunk.signal.audio import EXTENSIONS
 from audiochunk.signal.chunking import Stream
-from audiochunk.storage.manifest import MANIFEST, RECORDINGS, Manifest, SplitTotals
+from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, SplitTotals
 from audiochunk.storage.recordings import RecordingRow, path_fields
+from audiochunk.tools.held import Held
+from audiochunk.tools.paths import Paths
 from audiochunk.tools.stored import Finding, open_file
 
 MAX_LINE_BYTES = 2**20
-
-
-@dataclass(slots=True)
-class Held:
-    """What the rows of one split come to, all of it counted anew from their frames and channels.
-
-    Attributes:
-        chunks: of the recordings that were used.
-        recordings: that were used.
-        frames_by_rate: of these, by sample rate.
-        planned: chunks, those included that were lost with recordings which failed while decoding.
-        padded: of each stream that ends in padding, the number of its last chunk in the split, and the codes in that
-            chunk that are real.
-    """
-
-    chunks: int = 0
-    recordings: int = 0
-    frames_by_rate: dict[int, int] = field(default_factory=dict)
-    planned: int = 0
-    padded: list[tuple[int, int]] = field(default_factory=list)
-    _lost_from: list[int] = field(default_factory=list)
-    _lost_before: list[int] = field(default_factory=lambda: [0])
-    _follows: int = 0  # the first chunk that the row before leads to, right or wrong
-
-    @property
-    def totals(self) -> SplitTotals:
-        """As the manifest must have them."""
-        seconds = sum(Fraction(frames, rate) for rate, frames in self.frames_by_rate.items() if rate)
-        frames = sum(self.frames_by_rate.values())
-        return SplitTotals(chunks=self.chunks, recordings=self.recordings, frames=frames, seconds=int(seconds))
-
-    def chunks_between(self, start: int, stop: int) -> int:
-        """Chunks there are of those that the plan numbers `start` to `stop`."""
-        start, stop = min(start, self.planned), min(stop, self.planned)
-        return stop - start - (self._lost(stop) - self._lost(start))
-
-    def add(self, row: RecordingRow, stream: Stream) -> int:
-        """Count one stream of a recording that was used; gives the number that its first chunk must have."""
-        first = self._place(row)
-        self.chunks += stream.n_chunks
-        self.planned += stream.n_chunks
-        real = stream.real_codes(stream.n_chunks - 1, 1) if stream.n_chunks else 0
-        if stream.n_chunks and real < stream.codes_per_chunk:
-            self.padded.append((self.chunks - 1, real))
-        return first
-
-    def lose(self, row: RecordingRow, chunks: int) -> int:
-        """Count a refused recording that the plan gave `chunks` chunks; gives the number of the chunk that follows."""
-        if chunks:
-            self._lost_from.append(self.planned)
-            self._lost_before.append(self._lost_before[-1] + chunks)
-            self.planned += chunks
-        return self._place(row)
-
-    def _place(self, row: RecordingRow) -> int:
-        # A row that is wrong is found once: those that go on from it are right again.
-        first = self._follows if row.first_chunk == self._follows else self.chunks
-        self._follows = row.first_chunk + row.chunks
-        return first
-
-    def _lost(self, before: int) -> int:
-        """Chunks that were lost of those that the plan numbers less than `before`."""
-        n = bisect_right(self._lost_from, before)
-        if not n:
-            return 0
-        run = self._lost_before[n] - self._lost_before[n - 1]
-        return self._lost_before[n - 1] + min(run, before - self._lost_from[n - 1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +75,10 @@ def check_table(folder: Path, manifest: Manifest) -> tuple[dict[str, Held] | Non
         return None, wrong
     check = _Table(manifest)
     digest = xxhash.xxh3_128()
-    rows, before, all_read = 0, b"", True
-    lines = read_lines(fd, digest)
+    rows, all_read = 0, True
+    # What a build that adds recordings has appended is not of the dataset until its manifest is.
+    n_lines = manifest.recordings.rows if (folder / BUILD_FOLDER).exists() else None
+    lines = islice(read_lines(fd, digest), n_lines)
     for path, group in groupby(lines, lambda line: None if isinstance(line, Finding) else line.path):
         for line in (same := list(group)):
             rows += 1
@@ -152,8 +87,7 @@ def check_table(folder: Path, manifest: Manifest) -> tuple[dict[str, Held] | Non
                 wrong.append(replace(line, found=found))
                 all_read = False
         if path is not None:
-            check.recording([line for line in same if isinstance(line, Line)], before)
-            before = max(before, path)
+            check.recording([line for line in same if isinstance(line, Line)])
     wrong += check.findings
     if rows != manifest.recordings.rows:
         wrong.append(Finding(RECORDINGS, "rows", f"{manifest.recordings.rows:,}", f"{rows:,}"))
@@ -171,6 +105,7 @@ class _Table:
         self._manifest, self._encoding, self._options = manifest, manifest.encoding, manifest.options
         self._globs = Globs(manifest.options.include, manifest.options.exclude)
         self._skipped = 0
+        self._paths = Paths(manifest.generations)
         self._splitter: Splitter | None = None
         self._ruled: set[str] = set()  # splits that the rule has put something into
         self.held = {name: Held() for name in manifest.splits}
@@ -182,14 +117,14 @@ class _Table:
         except ConfigError as error:
             self.findings.append(Finding(MANIFEST, "options.split", "a rule of splits", str(error)))
 
-    def recording(self, lines: list[Line], before: bytes) -> None:
-        """Check the rows of one recording, which come after the path `before`."""
+    def recording(self, lines: list[Line]) -> None:
+        """Check the rows of the next recording."""
         first = lines[0]
         for line in lines:
             if line.row.encode() != line.data or path_fields(line.path) != _path_fields(line.row):
                 begins = f"{line.data[:80]!r}{' …' if line.data[80:] else ''}"
                 self._wrong(line, "", "the canonical form of a row", begins)
-        if first.path <= before:
+        if (before := self._paths.add(first.path)) is not None:
             self._wrong(first, "path", f"one that comes after {printable(before)}", "one that does not")
         self._check_path(first)
         self._check_split(first)
@@ -216,6 +151,8 @@ class _Table:
                 expected, found = getattr(counted, what), getattr(said, what)
                 if expected != found:
                     yield Finding(MANIFEST, f"splits.{name}.{what}", f"{expected:,}", f"{found:,}")
+        if repeated := self._paths.repeated():
+            yield Finding(RECORDINGS, "paths", "every recording once", f"{repeated:,} of them again")
         if self._skipped != self._manifest.skipped:
             yield Finding(MANIFEST, "skipped", f"{self._skipped:,}", f"{self._manifest.skipped:,}")
         if self._splitter is not None:

@@ -18,8 +18,9 @@ from audiochunk.storage.files import open_plain
 from audiochunk.storage.manifest import BESIDE, BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, ShardEntry
 from audiochunk.storage.shard import ShardSpec
 from audiochunk.tools.card.marks import CROISSANT, README, is_of_another
+from audiochunk.tools.held import Held
 from audiochunk.tools.stored import Finding, first_difference, open_file, open_shard, read_manifest
-from audiochunk.tools.table import Held, check_table
+from audiochunk.tools.table import check_table
 
 _MAX_CARD_BYTES = 2**28  # one with the checksums of a million shards
 
@@ -111,6 +112,9 @@ def _cards(folder: Path, manifest: Manifest) -> Iterator[Finding]:
 def _chunks_of_shards(shards: list[ShardEntry], held: Held, manifest: Manifest) -> Iterator[Finding]:
     """Compare how many chunks each shard of a split has with how many the plan gave it and recordings kept."""
     per_shard = max(1, manifest.options.shard_size // manifest.encoding.chunk_bytes)
+    if manifest.generations > 1:
+        yield from _chunks_of_generations(shards, held, manifest.generations, per_shard)
+        return
     planned = -(-held.planned // per_shard)
     if planned != len(shards):
         yield Finding(MANIFEST, f"shards of {shards[0].split}", f"{planned:,}", f"{len(shards):,}")
@@ -119,6 +123,21 @@ def _chunks_of_shards(shards: list[ShardEntry], held: Held, manifest: Manifest) 
         expected = held.chunks_between(index * per_shard, (index + 1) * per_shard)
         if shard.chunks != expected:
             yield Finding(MANIFEST, f"chunks of {shard.name}", f"{expected:,}", f"{shard.chunks:,}")
+
+
+def _chunks_of_generations(shards: list[ShardEntry], held: Held, generations: int, per_shard: int) -> Iterator[Finding]:
+    """The same where nothing says which recording is the last of a generation, and so in a shard that is not full."""
+    for shard in shards:
+        if shard.chunks > per_shard:
+            yield Finding(MANIFEST, f"chunks of {shard.name}", f"at most {per_shard:,}", f"{shard.chunks:,}")
+    least, most = -(-held.planned // per_shard), -(-held.planned // per_shard) + generations - 1
+    if not least <= len(shards) <= most:
+        wanted = f"{least:,} to {most:,}"
+        yield Finding(MANIFEST, f"shards of {shards[0].split}", wanted, f"{len(shards):,}")
+    short = sum(shard.chunks < per_shard for shard in shards)
+    if held.planned == held.chunks and short > generations:
+        what = f"shards of {shards[0].split} that are not full"
+        yield Finding(MANIFEST, what, f"at most {generations:,}", f"{short:,}")
 
 
 def _padding_of_shards(shards: list[ShardEntry], held: Held, encoding: Encoding) -> dict[str, list[tuple[int, int]]]:

@@ -6,14 +6,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import xxhash
 
-from audiochunk.config import BuildConfig
+from audiochunk.config import BuildConfig, Encoding, Options
 from audiochunk.errors import MachineError, OutputExistsError
 from audiochunk.pipeline import build_folder
 from audiochunk.pipeline.build_folder import entered, finish, is_ours, remove
 from audiochunk.pipeline.versions import versions
+from audiochunk.storage.manifest import Manifest, RecordingsEntry
 
 OURS = b'{"format":"audiochunk"}'
+NOTHING = Manifest(
+    encoding=Encoding(),
+    options=Options(),
+    compression=None,
+    splits={},
+    shards=(),
+    recordings=RecordingsEntry(name="recordings.jsonl", rows=0, digest=xxhash.xxh3_128_hexdigest(b"")),
+    skipped=0,
+    dataset_id="",
+)
 
 
 @pytest.fixture
@@ -57,7 +69,7 @@ def test_a_folder_that_says_so_is_ours_whatever_else_is_in_it(work: Path, marker
     "name",
     [
         "notes.txt",
-        "failed.json",
+        "failed.jsonl",
         "train-00000.safetensors",
         "build",
         "build.jsonx",
@@ -193,7 +205,7 @@ def test_a_folder_that_is_not_ours_is_not_entered_nor_changed(folder: Path, make
 WRITTEN = [
     "build.json",
     "lock",
-    "failed.json",
+    "failed.jsonl",
     "recordings.jsonl",
     "train-00000.safetensors",
     "train-00000.safetensors.json",
@@ -243,12 +255,13 @@ def test_the_lock_and_then_the_marker_go_last(work: Path, monkeypatch: pytest.Mo
 def test_a_build_that_ended_between_its_last_steps_is_finished(folder: Path, work: Path) -> None:
     fill(work)
     (folder / "manifest.json").touch()
-    finish(folder)
-    assert names(folder) == ["manifest.json"]
+    (folder / "recordings.jsonl").touch()
+    finish(folder, NOTHING)
+    assert names(folder) == ["manifest.json", "recordings.jsonl"]
 
 
 def test_there_is_nothing_to_finish_without_a_build_folder(folder: Path) -> None:
-    finish(folder)
+    finish(folder, NOTHING)
     assert names(folder) == []
 
 
@@ -256,14 +269,14 @@ def test_there_is_nothing_to_finish_without_a_build_folder(folder: Path) -> None
 def test_a_folder_that_is_not_ours_is_not_finished(folder: Path, make: Callable[[Path], None]) -> None:
     make(folder)
     before = sorted(folder.parent.rglob("*"))
-    finish(folder)
+    finish(folder, NOTHING)
     assert sorted(folder.parent.rglob("*")) == before
 
 
 def test_a_folder_that_another_build_holds_is_not_finished(folder: Path) -> None:
     with entered(folder, BuildConfig(), fsync=False) as (work, _):
         with pytest.raises(MachineError, match="another build is at work here"):
-            finish(folder)
+            finish(folder, NOTHING)
         assert names(work) == ["build.json", "lock"]
 
 

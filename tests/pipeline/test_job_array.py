@@ -454,8 +454,8 @@ def test_a_watcher_is_told_of_the_shards_of_a_task_only(wavs: Path, tmp_path: Pa
     class Heard(Watcher):
         chunks = made = 0
 
-        def planned(self, plan: Any) -> None:
-            self.chunks = plan.n_chunks
+        def planned(self, plan: Any, *, n_chunks: int) -> None:
+            self.chunks = n_chunks
 
         def finished(self, result: Any) -> None:
             self.made += 1

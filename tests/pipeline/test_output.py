@@ -18,9 +18,9 @@ from audiochunk.pipeline.output import (
     check_options,
     check_recordings,
     clear,
-    failed_while_decoding,
     look,
 )
+from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.manifest import Manifest
 from audiochunk.storage.recordings import RecordingRow
 from audiochunk.storage.shard import ShardSpec, ShardWriter
@@ -189,7 +189,7 @@ def test_an_unfinished_build_is_found_and_what_belongs_to_it_is_not_foreign(fold
 @pytest.mark.parametrize("name", ["notes.txt", "train-00001.safetensors", "other.tmp", "failed", "lock"])
 def test_foreign_files_beside_an_unfinished_build_are_named(folder: Path, name: str) -> None:
     make_build_folder(folder)
-    for path in (".build/train-00000.safetensors.json", ".build/failed.json", ".build/lock", name):
+    for path in (".build/train-00000.safetensors.json", ".build/failed.jsonl", ".build/lock", name):
         (folder / path).touch()
     with pytest.raises(OutputExistsError, match=f"holds no dataset: {name};"):
         look(folder, overwrite=False)
@@ -315,7 +315,7 @@ def test_other_options_are_named(source: Path, folder: Path, options: dict[str, 
 def check(source: Path, folder: Path, **options: Any) -> None:
     """What a second build with the same options compares."""
     manifest = Manifest.read(folder)
-    check_recordings(manifest, folder, run.make_plan(source, BuildConfig.make(**(OPTIONS | options))))
+    check_recordings(manifest, folder, run.make_plan(source, BuildConfig.make(**(OPTIONS | options))), Watcher())
 
 
 @pytest.mark.parametrize("options", [{}, {"layout": "split"}, {"split": "train=1,val=1"}], ids=str)
@@ -350,7 +350,7 @@ def test_a_recording_that_moved_to_another_split_has_changed(source: Path, folde
     manifest = build(source, folder, split="train=1,val=1")
     moved = run.make_plan(source, BuildConfig.make(**(OPTIONS | {"split": "val=1,train=1"})))
     with pytest.raises(OutputExistsError, match=r"3 changed, a\.wav for one"):
-        check_recordings(manifest, folder, moved)
+        check_recordings(manifest, folder, moved, Watcher())
 
 
 def test_a_recording_that_could_not_be_used_and_now_can_has_changed(source: Path, folder: Path) -> None:
@@ -370,7 +370,7 @@ def test_recordings_that_failed_while_decoding_are_known(source: Path, folder: P
     sf.write(source / "nan.wav", signal, 8000, subtype="FLOAT")
     (source / "empty.wav").touch()
     manifest = build(source, folder, layout=layout)
-    assert failed_while_decoding(manifest, folder) == {b"nan.wav": "holds NaN or infinite samples"}
+    assert manifest.skipped == 2
     check(source, folder, layout=layout)
 
 

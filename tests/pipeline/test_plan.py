@@ -1,15 +1,20 @@
 """The plan: every chunk of every recording once, in path order, in shards of one size."""
 
+from collections import Counter
 from fractions import Fraction
+from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiochunk.config import BuildConfig
-from audiochunk.pipeline.plan import Part, Plan, ShardPlan, plan, rows
+from audiochunk.pipeline.plan import Part, Plan, ShardPlan, plan
+from audiochunk.pipeline.rows import rows
 from audiochunk.pipeline.scan import Scanned
+from audiochunk.pipeline.shards import ShardRecord
 from audiochunk.signal.audio import AudioInfo
 from audiochunk.storage.recordings import RecordingRow
 
@@ -71,7 +76,7 @@ def channels_of(channels: int, config: BuildConfig) -> list[int | None]:
 
 
 def expand(part: Part) -> list[tuple[int, int | None, int]]:
-    return [(part.recording, part.channel, n) for n in range(part.first, part.first + part.chunks)]
+    return [(int(part.recording.path[:3]), part.channel, n) for n in range(part.first, part.first + part.chunks)]
 
 
 @given(inputs=INPUTS, config=CONFIGS)
@@ -106,6 +111,10 @@ def test_shards_hold_every_chunk_once_and_in_order(
     assert [shard.split for shard in made.shards] == sorted(shard.split for shard in made.shards)
     assert made.n_chunks == sum(shard.chunks for shard in made.shards)
 
+    assert list(made.shards) == made.shards[:] == [made.shards[n] for n in range(len(made.shards))]
+    assert list(made.shards.places()) == [(shard.split, shard.index) for shard in made.shards]
+    assert [made.shards.n_chunks(n) for n in range(len(made.shards))] == [shard.chunks for shard in made.shards]
+
     # The table of the same plan, with and without recordings that turned out not to be usable.
     for failures in ({}, failed):
         next_chunk = dict.fromkeys(made.names, 0)
@@ -123,6 +132,33 @@ def test_shards_hold_every_chunk_once_and_in_order(
         ] == wanted_rows
 
 
+@given(inputs=INPUTS, config=CONFIGS, seed=st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=200)
+def test_what_was_clipped_is_counted_for_the_stream_that_it_was_clipped_in(
+    inputs: list[tuple[int, int, str, bool, bool]], config: BuildConfig, seed: int
+) -> None:
+    recordings = [
+        recording(n, frames, channels, error="broken" if refused else None)
+        for n, (frames, channels, _, refused, _) in enumerate(inputs)
+    ]
+    failed = {r.path: "failed" for r, (*_, fails) in zip(recordings, inputs, strict=True) if fails and r.info}
+    made = plan(recordings, [split for _, _, split, _, _ in inputs], asked={}, config=config)
+    random = Random(seed)
+    records, wanted = {}, Counter[tuple[bytes, int | None]]()
+    for shard in made.shards:
+        parts = [part for part in shard.parts if part.recording.path not in failed]
+        clipped = {n: random.randrange(1, 100) for n in range(len(parts)) if random.random() < 0.4}
+        records[shard.split, shard.index] = record(clipped)
+        for n, samples in clipped.items():
+            wanted[parts[n].recording.path, parts[n].channel] += samples
+    found = {(row.path_bytes, row.channel): row.clipped for row in rows(made, failed=failed, records=records)}
+    assert {key: clipped for key, clipped in found.items() if clipped} == wanted
+
+
+def record(clipped: dict[int, int]) -> ShardRecord:
+    return ShardRecord("", 0, 0, "", "", msgspec.msgpack.encode(clipped) if clipped else b"")
+
+
 def make(*sizes: tuple[int, int], **options: Any) -> Plan:
     """The plan of recordings of (frames, channels), all in one split; chunks of 4 bytes, 3 to a shard."""
     config = BuildConfig.make(**({"chunk_bytes": 4, "shard_size": 12} | options))
@@ -133,11 +169,12 @@ def make(*sizes: tuple[int, int], **options: Any) -> Plan:
 def test_a_plan_worked_by_hand() -> None:
     # 22 codes are 5 chunks and 2 codes; 3 are none; 8 are 2 chunks.
     made = make((11, 2), (3, 1), (8, 1))
-    assert made.shards == (
-        ShardPlan("train", 0, (Part(0, None, 0, 3),)),
-        ShardPlan("train", 1, (Part(0, None, 3, 2), Part(2, None, 0, 1))),
-        ShardPlan("train", 2, (Part(2, None, 1, 1),)),
-    )
+    first, _, third = made.recordings
+    assert list(made.shards) == [
+        ShardPlan("train", 0, (Part(first, None, 0, 3),)),
+        ShardPlan("train", 1, (Part(first, None, 3, 2), Part(third, None, 0, 1))),
+        ShardPlan("train", 2, (Part(third, None, 1, 1),)),
+    ]
     assert [shard.chunks for shard in made.shards] == [3, 3, 1]
     table = list(rows(made))
     assert [(row.first_chunk, row.chunks, row.dropped_frames) for row in table] == [(0, 5, 1), (5, 0, 3), (5, 2, 0)]
@@ -145,10 +182,11 @@ def test_a_plan_worked_by_hand() -> None:
 
 def test_split_makes_a_row_and_a_part_of_every_channel() -> None:
     made = make((9, 2), layout="split")
+    (only,) = made.recordings
     assert [part for shard in made.shards for part in shard.parts] == [
-        Part(0, 0, 0, 2),
-        Part(0, 1, 0, 1),
-        Part(0, 1, 1, 1),
+        Part(only, 0, 0, 2),
+        Part(only, 1, 0, 1),
+        Part(only, 1, 1, 1),
     ]
     table = list(rows(made))
     assert [(row.channel, row.first_chunk, row.chunks, row.dropped_frames) for row in table] == [
@@ -186,7 +224,7 @@ def test_recordings_that_fill_shards_exactly_leave_no_empty_one() -> None:
 
 def test_recordings_without_chunks_make_no_shards_but_rows() -> None:
     made = make((0, 1), (3, 1))
-    assert made.shards == ()
+    assert list(made.shards) == []
     assert [row.chunks for row in rows(made)] == [0, 0]
 
 
@@ -208,7 +246,9 @@ def test_the_table_says_what_is_known_of_every_recording() -> None:
         recording(3, 4, 1),
     ]
     made = plan(recordings, ["train"] * 4, asked={}, config=config)
-    table = list(rows(made, failed={b"002.wav": "decoding ended"}, clipped={(0, 1): 7, (3, 0): 2}))
+    # Two chunks of either channel of the first, none of the third, one of the last.
+    records = {("train", 0): record({1: 7, 2: 2})}
+    table = list(rows(made, failed={b"002.wav": "decoding ended"}, records=records))
     known: dict[str, Any] = {
         "split": "train",
         "sample_rate": 8000,

@@ -31,7 +31,7 @@ from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.signal import audio
 from audiochunk.signal.encode import encode
 from audiochunk.storage.manifest import BUILD_FOLDER, Manifest
-from audiochunk.storage.recordings import read_rows
+from audiochunk.storage.recordings import RecordingRow, read_rows
 from audiochunk.storage.shard import digest_file
 
 SMALL_SHARDS = 64 * 2048
@@ -348,9 +348,12 @@ def test_a_dataset_with_a_recording_that_failed_while_decoding_is_up_to_date(tmp
     for layout in ("blocks", "split"):
         config = BuildConfig.make(on_error="skip", layout=layout)
         run.build(source, tmp_path / layout, config)
-        second = run.build(source, tmp_path / layout, config)
-        assert second.up_to_date
-        assert second.failed == {b"bad.wav": "holds NaN or infinite samples"}
+        rows: list[RecordingRow] = []
+        watcher = Watcher()
+        watcher.sealing = rows.append  # type: ignore[method-assign]
+        assert run.build(source, tmp_path / layout, config, watcher=watcher).up_to_date
+        assert [(row.path, row.error) for row in rows if row.error] == [("bad.wav", "holds NaN or infinite samples")]
+        assert len({row.path for row in rows}) == 4
 
 
 class Interrupt(Watcher):
@@ -456,7 +459,7 @@ def test_a_second_build_into_the_same_folder_is_refused_at_once(wavs: Path, tmp_
 
 def test_a_recording_that_changes_while_the_dataset_is_built_is_named(wavs: Path, tmp_path: Path) -> None:
     class Change(Watcher):
-        def planned(self, plan: object) -> None:
+        def planned(self, plan: object, *, n_chunks: int) -> None:
             with (wavs / "speaker-2" / "take 11.wav").open("ab") as file:
                 file.write(b"more")
 
@@ -503,7 +506,7 @@ def test_splits_by_table_folder_and_share_put_whole_recordings_on_one_side(wavs:
     config = BuildConfig.make(split="train=0.5,val=0.5", group_by="folder")
     shares = run.build(wavs, tmp_path / "c", config)
     by_folder: dict[str, set[str]] = {}
-    for recording, split in zip(shares.plan.recordings, shares.plan.splits, strict=True):
+    for recording, split in shares.plan.recordings.placed():
         by_folder.setdefault(os.path.dirname(recording.path).decode(), set()).add(split)
     assert all(len(splits) == 1 for splits in by_folder.values())
 
@@ -636,7 +639,7 @@ def test_what_somebody_puts_into_the_build_folder_outlives_the_build(wavs: Path,
 
 def test_a_dataset_that_appears_during_the_scan_is_not_replaced(wavs: Path, tmp_path: Path) -> None:
     class Meanwhile(Watcher):
-        def planned(self, plan: object) -> None:
+        def planned(self, plan: object, *, n_chunks: int) -> None:
             run.build(wavs, tmp_path / "out", BuildConfig.make(bits=16), workers=1)
 
     with pytest.raises(OutputExistsError, match="meanwhile"):
@@ -725,7 +728,7 @@ def test_a_recording_that_was_missing_for_a_while_is_there_again_after_a_resume(
     run.build(source, tmp_path / "whole", config, workers=1)
 
     class Vanish(Interrupt):
-        def planned(self, plan: object) -> None:
+        def planned(self, plan: object, *, n_chunks: int) -> None:
             (source / "b.wav").rename(tmp_path / "b.wav")
 
     with pytest.raises(KeyboardInterrupt):

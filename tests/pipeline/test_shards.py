@@ -76,7 +76,7 @@ class Project:
 
     def _task(self, made: Plan, number: int) -> ShardTask:
         shard = made.shards[number]
-        found = [(made.recordings[part.recording], part) for part in shard.parts]
+        found = [(part.recording, part) for part in shard.parts]
         return ShardTask(
             root=os.fsencode(self.root),
             folder=os.fsencode(self.folder),
@@ -198,7 +198,7 @@ def test_floats_become_samples_and_clipped_ones_in_chunks_are_counted(
         )
         marks = reference([clipped.astype(np.int16) << 8], BuildConfig(encoding=plain))
         wanted = marks.count(129)
-    assert sum(sum(result.record.clipped) for result in results) == wanted > 0
+    assert sum(sum(result.record.clipped_by_part.values()) for result in results) == wanted > 0
 
 
 @pytest.mark.parametrize("buffer_bytes", [12, 50, 400])
@@ -270,7 +270,7 @@ def test_a_shard_of_nothing_can_be_built(project: Project) -> None:
     task = msgspec.structs.replace(project.task(), parts=())
     result = build_shard(task)
     assert content(task) == ShardSpec("train", 0, 0, task.encoding).header()
-    assert (result.record.chunks, result.record.clipped) == (0, ())
+    assert (result.record.chunks, result.record.clipped) == (0, b"")
 
 
 def test_a_task_and_its_result_survive_pickling(project: Project) -> None:
@@ -481,15 +481,16 @@ def test_a_recording_that_changed_since_the_scan_is_left_out(
     task = project.task()
     change(project.root / "b.wav")
     result = build_shard(task)
-    ((path, why),) = result.failed
-    assert path == b"b.wav"
-    assert why.startswith(reason)
-    assert os.fspath(project.root) not in why
+    (failure,) = result.failed
+    part = next(part for part in task.parts if part.path == b"b.wav")
+    assert (failure.path, failure.bytes, failure.mtime_ns) == (b"b.wav", part.bytes, part.mtime_ns)
+    assert failure.passing == (reason != "not a regular file")
+    assert failure.reason.startswith(reason)
+    assert os.fspath(project.root) not in failure.reason
     config = BuildConfig.make(chunk_bytes=64)
     assert content(task)[DATA_OFFSET:] == reference([signals[0], signals[2]], config)
     assert result.record.fingerprint == without(task, b"b.wav").fingerprint
     assert result.record.chunks == 12
-    assert len(result.record.clipped) == 2
 
 
 def test_a_recording_that_changes_while_it_is_read_is_left_out(
@@ -505,7 +506,7 @@ def test_a_recording_that_changes_while_it_is_read_is_left_out(
         return read_into(*arguments, **options)
 
     monkeypatch.setattr(encoder, "read_into", and_touch)
-    assert [failed for failed, _ in build_shard(task).failed] == [b"a.wav"]
+    assert [failure.path for failure in build_shard(task).failed] == [b"a.wav"]
 
 
 def test_all_failures_are_reported_at_once_and_the_good_stay(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -532,8 +533,8 @@ def test_all_failures_are_reported_at_once_and_the_good_stay(project: Project, m
     monkeypatch.setattr(shards, "ShardWriter", Remembering)
     result = build_shard(task)
     assert len(begun) == 2  # one that finds all failures, one without them
-    assert [path for path, _ in result.failed] == [b"a.wav", b"c.flac", b"e.wav"]
-    reasons = dict(result.failed)
+    assert [failure.path for failure in result.failed] == [b"a.wav", b"c.flac", b"e.wav"]
+    reasons = {failure.path: failure.reason for failure in result.failed}
     assert reasons[b"a.wav"] == "holds NaN or infinite samples"
     assert reasons[b"c.flac"]
     assert reasons[b"e.wav"] == "no such file or directory"
@@ -550,7 +551,8 @@ def test_a_recording_fails_whole_however_many_parts_it_has(project: Project) -> 
     task = project.task(layout="split")
     assert [part.path for part in task.parts] == [b"a.wav", b"a.wav", b"b.wav", b"b.wav"]
     result = build_shard(task)
-    assert result.failed == ((b"a.wav", "holds NaN or infinite samples"),)
+    (failure,) = result.failed
+    assert (failure.path, failure.reason, failure.passing) == (b"a.wav", "holds NaN or infinite samples", False)
     assert result.record.chunks == 2
 
 
@@ -595,7 +597,7 @@ def test_nan_counts_where_a_chunk_needs_it(
     signal[at] = value
     project.write("a.wav", signal, subtype="FLOAT")
     result = build_shard(project.task(**options))
-    assert result.failed == (((b"a.wav", "holds NaN or infinite samples"),) if fails else ())
+    assert [failure.reason for failure in result.failed] == (["holds NaN or infinite samples"] if fails else [])
 
 
 def test_nan_in_another_channel_than_the_parts_does_not_fail_it(project: Project) -> None:
@@ -604,15 +606,15 @@ def test_nan_in_another_channel_than_the_parts_does_not_fail_it(project: Project
     project.write("a.wav", signal, subtype="FLOAT")
     left, right = project.tasks(layout="split", shard_size=64)
     assert build_shard(left).failed == ()
-    assert [path for path, _ in build_shard(right).failed] == [b"a.wav"]
+    assert [failure.path for failure in build_shard(right).failed] == [b"a.wav"]
 
 
 def test_what_no_chunk_needs_is_neither_clipped_nor_looked_at(project: Project) -> None:
     signal = np.zeros((100, 1), np.float32)
     signal[[5, 63, 64, 99]] = 2
     project.write("a.wav", signal, subtype="FLOAT")
-    assert build_shard(project.task()).record.clipped == (2,)
-    assert build_shard(project.task(tail="pad")).record.clipped == (4,)
+    assert build_shard(project.task()).record.clipped_by_part == {0: 2}
+    assert build_shard(project.task(tail="pad")).record.clipped_by_part == {0: 4}
 
 
 def test_full_scale_is_clipped_only_beyond_it(project: Project) -> None:
@@ -620,7 +622,7 @@ def test_full_scale_is_clipped_only_beyond_it(project: Project) -> None:
     project.write("a.wav", signal, subtype="FLOAT")
     task = project.task(chunk_bytes=4)
     # 1.0 is one more than the largest sample.
-    assert build_shard(task).record.clipped == (2,)
+    assert build_shard(task).record.clipped_by_part == {0: 2}
     assert content(task)[DATA_OFFSET:] == bytes([0, 255, 255, 0])
 
 

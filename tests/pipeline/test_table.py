@@ -3,11 +3,14 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from audiochunk.config import BuildConfig
-from audiochunk.pipeline.plan import Plan, plan, rows
+from audiochunk.pipeline.plan import Plan, plan
+from audiochunk.pipeline.rows import rows
 from audiochunk.pipeline.scan import Scanned
+from audiochunk.pipeline.shards import ShardRecord
 from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.signal.audio import AudioInfo
@@ -68,7 +71,7 @@ def test_the_table_is_that_of_the_plan(planned: Plan, tmp_path: Path, pieces: in
         ({b"003.wav": "damaged"}, {b"003.wav": "damaged"}, {}, 1),
         ({}, {b"003.wav": "damaged"}, {}, 2),
         ({b"003.wav": "damaged"}, {b"003.wav": "damaged", b"004.wav": "NaN"}, {}, 2),
-        ({}, {}, {(5, None): 3}, 2),
+        ({}, {}, {1: 3}, 2),
     ],
 )
 def test_what_turned_out_meanwhile_is_in_the_table(
@@ -77,18 +80,21 @@ def test_what_turned_out_meanwhile_is_in_the_table(
     pieces: int,
     known: dict[bytes, str],
     failed: dict[bytes, str],
-    clipped: dict[tuple[int, int | None], int],
+    clipped: dict[int, int],
     times_begun: int,
 ) -> None:
     watcher = Remembering()
+    packed = msgspec.msgpack.encode(clipped) if clipped else b""
+    records = {place: ShardRecord("", 0, 0, "", "", packed) for place in planned.shards.places()}
     found = dict(known)
     with Table(planned, tmp_path / "recordings.jsonl", found, watcher) as table:
         for _ in range(pieces):
             table.write_some()
         found.update(failed)  # as a build does
-        entry = table.finish(found, clipped)
-    wanted = list(rows(planned, failed=failed, clipped=clipped))
+        entry = table.finish(found, records)
+    wanted = list(rows(planned, failed=failed, records=records))
     assert list(read_rows(tmp_path, entry)) == wanted == watcher.rows
+    assert any(row.clipped for row in wanted) == bool(clipped)
     assert table.skipped == sum(row.error is not None for row in wanted)
     assert watcher.times_begun == times_begun
     assert os.listdir(tmp_path) == ["recordings.jsonl"]
