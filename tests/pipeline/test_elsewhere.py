@@ -160,7 +160,7 @@ def test_a_worker_that_may_not_write_says_so(site: Site, monkeypatch: pytest.Mon
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)  # root may write anywhere
+    monkeypatch.setattr("audiochunk.pipeline.site.write_place", refuse)  # root may write anywhere
     assert "cannot write into " in str(inspect(site, ()))
     assert "(permission denied)" in str(inspect(site, ()))
 
