@@ -11,7 +11,7 @@ from audiochunk.errors import printable
 
 if TYPE_CHECKING:
     from audiochunk.pipeline.plan import Plan
-    from audiochunk.pipeline.run import Built
+    from audiochunk.pipeline.built import Built
     from audiochunk.storage.manifest import ShardEntry
     from audiochunk.tools.summary import Tally
 

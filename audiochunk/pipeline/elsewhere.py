@@ -15,6 +15,8 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from audiochunk.errors import MachineError, printable
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.inputs import is_store
@@ -161,9 +163,10 @@ def _accept(made: Made, task: ShardTask, *, site: Site, fsync: bool) -> ShardRes
                 f"worker {made.worker}: does not see the recording {printable(one.path)} as it is here ({one.reason});"
                 f" {advice}"
             )
-    if scratch is not None:
-        _keep(scratch, task, result.record, site=site, fsync=fsync)
-    return result
+    if scratch is None:
+        return result
+    version = _keep(scratch, task, result.record, site=site, fsync=fsync)
+    return msgspec.structs.replace(result, version=version)
 
 
 def _make(task: ShardTask, site: Site) -> tuple[ShardResult, bytes | None]:
@@ -180,11 +183,15 @@ def _discard(scratch: bytes | None) -> None:
         remove_place(scratch)
 
 
-def _keep(scratch: bytes, task: ShardTask, record: ShardRecord, *, site: Site, fsync: bool) -> None:
+def _keep(scratch: bytes, task: ShardTask, record: ShardRecord, *, site: Site, fsync: bool) -> str:
     if is_store(task.folder):
         from audiochunk.pipeline import stored_shards
 
         check_token(site)
-        stored_shards.keep(scratch, task, record)
-    else:
-        keep_shard(Path(os.fsdecode(scratch)), task.name, record, fsync=fsync)
+        try:
+            return stored_shards.keep(scratch, task, record)
+        except FileNotFoundError:
+            check_token(site)  # another build has removed it
+            raise
+    keep_shard(Path(os.fsdecode(scratch)), task.name, record, fsync=fsync)
+    return ""

@@ -1,8 +1,9 @@
-"""The input folder: one of this machine, by its path, or one in an object store, by its URL."""
+"""Input and output folders: of this machine, by their paths, or in an object store, by their URLs."""
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiochunk.signal.opening import opened
@@ -32,6 +33,25 @@ def input_root(source: str | os.PathLike[str]) -> bytes:
     from audiochunk.storage.objects import Objects
 
     return Objects(source).url.encode()
+
+
+def store_of(out: str | os.PathLike[str]) -> str | None:
+    """The URL of an output folder in a store; None of a path and of a file:// URL.
+
+    Raises:
+        ConfigError: the URL cannot be used.
+    """
+    return out if isinstance(out, str) and is_url(out) and local_path(out) is None else None
+
+
+def path_of(out: str | os.PathLike[str]) -> Path:
+    """The path, absolute, of an output folder that lies in no store.
+
+    Raises:
+        ConfigError: it is a URL that cannot be used.
+    """
+    path = local_path(out) if isinstance(out, str) and is_url(out) else None
+    return (path or Path(out)).absolute()
 
 
 def absolute(root: bytes) -> bytes:

@@ -93,6 +93,7 @@ class ShardResult(msgspec.Struct, frozen=True):
         failed: recordings that could not be decoded; the shard was made without them.
         reused: whether the shard was there already.
         rebuilt: whether one was there that did not fit, or was damaged.
+        version: of the object that it is in a store, as that tells it.
     """
 
     split: str
@@ -101,6 +102,7 @@ class ShardResult(msgspec.Struct, frozen=True):
     failed: tuple[Failure, ...] = ()
     reused: bool = False
     rebuilt: bool = False
+    version: str = ""
 
 
 def build_shard(task: ShardTask, *, fsync: bool = False) -> ShardResult:

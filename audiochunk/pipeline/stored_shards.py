@@ -16,7 +16,6 @@ import xxhash
 from audiochunk.errors import StoreError
 from audiochunk.pipeline.places import temporary_name
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, make_shard
-from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.objects import Objects
 
 
@@ -45,8 +44,8 @@ def make(task: ShardTask, *, scratch: bytes) -> tuple[ShardResult, bytes | None]
     """
     work = Objects(task.folder.decode())
     before = _read(work, task.name)
-    if before is not None and _is_believed(before, task):
-        return ShardResult(task.split, task.index, before.record, reused=True), None
+    if before is not None and (version := _version_believed(before, task)) is not None:
+        return ShardResult(task.split, task.index, before.record, reused=True, version=version), None
     with tempfile.TemporaryDirectory(prefix="audiochunk-", dir=os.fsdecode(scratch) or None) as folder:
         result, file = make_shard(msgspec.structs.replace(task, folder=os.fsencode(folder)))
         if file is None:
@@ -61,8 +60,8 @@ def make(task: ShardTask, *, scratch: bytes) -> tuple[ShardResult, bytes | None]
     return msgspec.structs.replace(result, rebuilt=before is not None), task.folder + b"/" + name.encode()
 
 
-def keep(scratch: bytes, task: ShardTask, record: ShardRecord) -> None:
-    """Give a shard that was made its name and a record.
+def keep(scratch: bytes, task: ShardTask, record: ShardRecord) -> str:
+    """Give a shard that was made its name and a record; the version that the object then has.
 
     Args:
         scratch: URL of the shard.
@@ -83,24 +82,22 @@ def keep(scratch: bytes, task: ShardTask, record: ShardRecord) -> None:
         raise StoreError(out.url_of(task.name), f"{record.bytes:,} bytes were named so, others are there", "try again")
     stored = StoredRecord(record, info.version)
     work.write(record_name(task.name), msgspec.json.encode(stored))
+    return info.version
 
 
-def is_same(stored: StoredRecord, info: ObjectInfo) -> bool:
-    """Whether what a store says of an object is what it said of the shard when it was named."""
-    return info.size == stored.record.bytes and bool(stored.version) and info.version == stored.version
-
-
-def _is_believed(stored: StoredRecord, task: ShardTask) -> bool:
+def _version_believed(stored: StoredRecord, task: ShardTask) -> str | None:
+    """The version of the object where it is the shard that a task makes, else None."""
     record = stored.record
     if record.fingerprint != task.fingerprint or record.chunks != sum(part.chunks for part in task.parts):
-        return False
+        return None
     if not all(part < len(task.parts) for part in record.clipped_by_part):
-        return False
+        return None
     out = folder_above(Objects(task.folder.decode()))
     info = out.stat(task.name)
     if info is None or info.size != record.bytes:
-        return False
-    return is_same(stored, info) or digest_in(out, task.name) == record.stored
+        return None
+    is_known = bool(info.version) and info.version == stored.version
+    return info.version if is_known or digest_in(out, task.name) == record.stored else None
 
 
 def digest_in(out: Objects, name: str) -> str | None:

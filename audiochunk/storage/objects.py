@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from inspect import signature
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -146,6 +147,34 @@ class Objects:
 
         self._call("written", name, put)
         self._check_size(name, len(data))
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Make an object of bytes where there is none, and say whether it now is that one.
+
+        Of several who try at once one succeeds, where the store can see to that: S3 and Google Cloud Storage can.
+        Elsewhere it is looked for an object first.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+
+        def put(fs: Any) -> bool:
+            if "mode" in signature(getattr(fs, "_pipe_file", fs.pipe_file)).parameters:
+                try:
+                    fs.pipe_file(self._path(fs, name), data, mode="create")
+                    return True
+                except FileExistsError:
+                    return False
+                except OSError as error:
+                    if error.errno != errno.ENOSYS:
+                        raise
+            if self.stat(name) is not None:
+                return False
+            self.write(name, data)
+            return True
+
+        # An answer may have been lost: what is there then is one's own.
+        return self._call("written", name, put) or self.read(name) == data
 
     def upload(self, local: Path, name: str) -> None:
         """Make an object of a file; whoever looks sees all of it or what was there before.
