@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audiochunk.errors import ConfigError, printable
 from audiochunk.signal.opening import opened
 from audiochunk.storage.urls import is_url, local_path
 
@@ -52,6 +53,31 @@ def path_of(out: str | os.PathLike[str]) -> Path:
     """
     path = local_path(out) if isinstance(out, str) and is_url(out) else None
     return (path or Path(out)).absolute()
+
+
+def appended_to(out: str | os.PathLike[str]) -> Path:
+    """The path of an output folder that recordings are added to.
+
+    Raises:
+        ConfigError: it is in a store.
+    """
+    if (url := store_of(out)) is not None:
+        raise ConfigError(f"append: recordings are added to datasets in folders, not to one at {printable(url)}")
+    return path_of(out)
+
+
+def require_folders(*places: str | os.PathLike[str]) -> None:
+    """Refuse URLs where processes meet in a folder.
+
+    Raises:
+        ConfigError: one of the places is none of a folder's.
+    """
+    for place in places:
+        if isinstance(place, str) and is_url(place):
+            raise ConfigError(
+                f"{printable(place)}: a job array needs folders that all of its machines see, by their paths;"
+                " `audiochunk build` takes URLs, also with --executor dask://HOST:PORT"
+            )
 
 
 def absolute(root: bytes) -> bytes:

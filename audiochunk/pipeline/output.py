@@ -13,6 +13,7 @@ from audiochunk.config import BuildConfig
 from audiochunk.errors import DatasetError, NoDatasetError, OutputExistsError, printable, reason
 from audiochunk.pipeline import build_folder
 from audiochunk.pipeline.earlier import Earlier
+from audiochunk.pipeline.inputs import appended_to
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.splits import FILE_PREFIX
 from audiochunk.pipeline.watcher import Watcher
@@ -125,7 +126,7 @@ def config_of(out: str | os.PathLike[str], options: Mapping[str, Any]) -> BuildC
         NoDatasetError: there is no dataset.
         DatasetError: it is damaged.
     """
-    return Manifest.read(Path(out)).config.altered(**options)
+    return Manifest.read(appended_to(out)).config.altered(**options)
 
 
 def require_dataset(found: Output, config: BuildConfig) -> Manifest:

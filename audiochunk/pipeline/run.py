@@ -23,7 +23,7 @@ from audiochunk.pipeline.built import Built
 from audiochunk.pipeline.earlier import Earlier
 from audiochunk.pipeline.executors import DASK, Workers, executor_of, refuse_to_run_in_a_worker, usable_cpus
 from audiochunk.pipeline.failures import Failures
-from audiochunk.pipeline.inputs import absolute, input_root, path_of, store_of
+from audiochunk.pipeline.inputs import absolute, appended_to, input_root, path_of, store_of
 from audiochunk.pipeline.making import GO_ON, Making
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan, with_split_file
@@ -94,9 +94,9 @@ def build(
     if append and overwrite:
         raise ConfigError("append and overwrite: a dataset is added to or replaced, not both")
     n = 1 if executor is None and any(str(place).startswith(MEMORY) for place in (source, out)) else n
+    if append:
+        appended_to(out)
     if (url := store_of(out)) is not None:
-        if append:
-            raise ConfigError(f"append: recordings are added to datasets in folders, not to one at {printable(url)}")
         built = _build_into_store(
             source,
             url,

@@ -13,6 +13,7 @@ from audiochunk.pipeline import build_folder, output
 from audiochunk.pipeline.built import Built
 from audiochunk.pipeline.executors import Workers, usable_cpus
 from audiochunk.pipeline.failures import Failure, Failures
+from audiochunk.pipeline.inputs import require_folders
 from audiochunk.pipeline.job_array import require_input
 from audiochunk.pipeline.making import shard_task
 from audiochunk.pipeline.plan import Plan
@@ -54,6 +55,7 @@ def seal_tasks(
     """
     began = time.perf_counter()
     watcher = watcher or Watcher()
+    require_folders(out)
     folder = Path(out).absolute()
     work = folder / BUILD_FOLDER
     with machine_errors(folder):
