@@ -1,6 +1,7 @@
 """Small files in a build folder, by path or by URL."""
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,8 @@ if TYPE_CHECKING:
 def temporary_place(folder: bytes, name: str) -> bytes:
     """A name in a build folder that no other process makes."""
     if is_store(folder):
-        return folder + b"/" + temporary_name(name).encode()
+        return folder + b"/" + temporary(Path("/", name)).name.encode()
     return os.fsencode(temporary(Path(os.fsdecode(folder)) / name))
-
-
-def temporary_name(name: str) -> str:
-    """A name that no other process, here or on another machine, makes."""
-    return temporary(Path("/", name)).name
 
 
 def write_place(place: bytes, content: bytes) -> None:
@@ -31,24 +27,26 @@ def write_place(place: bytes, content: bytes) -> None:
         StoreError: the same, in a store.
     """
     if is_store(place):
-        objects, name = _split(place)
+        objects, name = in_store(place)
         objects.write(name, content)
     else:
         write_whole(Path(os.fsdecode(place)), content, fsync=False)
 
 
-def read_place(place: bytes) -> bytes:
-    """What a place holds.
+def holds(place: bytes, content: bytes) -> bool:
+    """Whether a place holds this and nothing else. Of an object only as much is asked for.
 
     Raises:
-        FileNotFoundError: nothing is there.
         OSError: it could not be read.
         StoreError: the same, in a store.
     """
-    if is_store(place):
-        objects, name = _split(place)
-        return objects.read(name)
-    return Path(os.fsdecode(place)).read_bytes()
+    try:
+        if is_store(place):
+            objects, name = in_store(place)
+            return objects.read(name, 0, len(content)) == content
+        return Path(os.fsdecode(place)).read_bytes() == content
+    except FileNotFoundError:
+        return False
 
 
 def remove_place(place: bytes) -> None:
@@ -59,14 +57,22 @@ def remove_place(place: bytes) -> None:
         StoreError: the same, in a store.
     """
     if is_store(place):
-        objects, name = _split(place)
+        objects, name = in_store(place)
         objects.remove(name)
     else:
         Path(os.fsdecode(place)).unlink(missing_ok=True)
 
 
-def _split(place: bytes) -> "tuple[Objects, str]":
+def in_store(place: bytes) -> "tuple[Objects, str]":
+    """The output folder that a place in its build folder is in, and the name of the object there."""
+    folder, _, name = os.fsdecode(place).rpartition("/")
+    out, _, work = folder.rpartition("/")
+    return objects_at(out), f"{work}/{name}"
+
+
+@lru_cache(maxsize=64)
+def objects_at(url: str) -> "Objects":
+    """The objects below a URL: the same ones each time, since to make a way to a store takes longer than to use it."""
     from audiochunk.storage.objects import Objects
 
-    folder, _, name = os.fsdecode(place).rpartition("/")
-    return Objects(folder), name
+    return Objects(url)

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from audiochunk.config import Encoding
 from audiochunk.pipeline.object_source import ObjectSource, WholeObject, fetch_whole
 from audiochunk.pipeline.parts import TaskPart
+from audiochunk.pipeline.places import objects_at
 from audiochunk.signal.source import ByteSource
-from audiochunk.storage.objects import Objects
 
 WHOLE_BYTES = 2**23  # a recording of up to so much is fetched whole: more requests would take longer
 _AHEAD_BYTES = 2**25  # that are held, or on their way, for parts to come
@@ -26,7 +26,7 @@ class RemoteParts:
 
     def __init__(self, root: bytes, parts: Sequence[TaskPart], encoding: Encoding) -> None:
         self._encoding = encoding
-        self._objects = Objects(root.decode())
+        self._objects = objects_at(root.decode())
         self._threads = ThreadPoolExecutor(_THREADS)
         #: Small recordings that nobody has asked for yet; the channels of one follow each other.
         self._left = deque({part.path: part for part in parts if part.bytes <= WHOLE_BYTES}.values())

@@ -6,6 +6,7 @@ from itertools import islice
 
 from audiochunk.errors import InputError, RecordingError, printable
 from audiochunk.pipeline.object_source import ObjectSource, version_number
+from audiochunk.pipeline.places import objects_at
 from audiochunk.pipeline.scan import Found, Scanned, is_recording
 from audiochunk.signal.audio import probe_source
 from audiochunk.signal.riff import HEAD_BYTES
@@ -41,7 +42,7 @@ def walk_objects(root: bytes) -> Iterator[Found]:
 
 def _list(root: bytes) -> Iterator[ObjectInfo]:
     try:
-        yield from Objects(root.decode()).list()
+        yield from objects_at(root.decode()).list()
     except FileNotFoundError:
         raise InputError(root, "there is no such bucket") from None
 
@@ -56,7 +57,7 @@ def probe_objects(root: bytes, found: Iterable[Found]) -> Iterator[Scanned]:
     Raises:
         StoreError: the store could not be read, which says nothing about a recording.
     """
-    objects = Objects(root.decode())
+    objects = objects_at(root.decode())
     left = iter(found)
     threads = ThreadPoolExecutor(THREADS)
     waiting: list[Future[Scanned]] = []

@@ -25,6 +25,7 @@ from audiochunk.pipeline.executors import DASK, Workers, executor_of, refuse_to_
 from audiochunk.pipeline.failures import Failures
 from audiochunk.pipeline.inputs import absolute, appended_to, input_root, path_of, store_of
 from audiochunk.pipeline.making import GO_ON, Making
+from audiochunk.pipeline.places import objects_at
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan, with_split_file
 from audiochunk.pipeline.seal import seal
@@ -144,7 +145,7 @@ def _build_into_store(
     from audiochunk.pipeline import store_build, store_output
     from audiochunk.storage.objects import Objects
 
-    out = Objects(url)
+    out = objects_at(Objects(url).url)
     found = store_output.look(out, overwrite=overwrite)
     if found.manifest is not None and not overwrite and split_file is None:
         output.check_options(found.manifest, out.url, config)
@@ -242,7 +243,7 @@ def check_output(out: str | os.PathLike[str], config: BuildConfig, *, overwrite:
         from audiochunk.pipeline import store_output
         from audiochunk.storage.objects import Objects
 
-        holding = store_output.look(Objects(url), overwrite=overwrite)
+        holding = store_output.look(objects_at(Objects(url).url), overwrite=overwrite)
         if holding.manifest is not None and not overwrite and config.options.split is not None:
             output.check_options(holding.manifest, url, config)
         return

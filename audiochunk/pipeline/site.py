@@ -9,7 +9,7 @@ from audiochunk.pipeline.executors import Cluster, Workers
 from audiochunk.pipeline.inputs import is_store
 from audiochunk.pipeline.object_source import check_same
 from audiochunk.pipeline.packed import Packed
-from audiochunk.pipeline.places import read_place, remove_place, temporary_place, write_place
+from audiochunk.pipeline.places import holds, objects_at, remove_place, temporary_place, write_place
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.versions import differences, versions
@@ -135,17 +135,16 @@ def problem_here(expected: Site) -> str | None:
     try:
         if not is_store(work):
             os.listdir(work)
-        content = read_place(expected.token)
+        if holds(expected.token, expected.content):
+            return None
     except FileNotFoundError:
-        content = b""
+        pass
     except OSError as error:
         return f"cannot read {printable(error.filename or expected.token)}: {reason(error)}"
     except StoreError as error:
         return str(error)
-    if content == expected.content:
-        return None
     if is_store(work):
-        return f"does not see this build at {printable(out)}: {LATER}, or it is another store there"
+        return f"does not see this build at {printable(out)}: {LATER}, or this is another store"
     return f"sees another output folder at {printable(out)}, or a later build in it; {MOUNT}"
 
 
@@ -157,9 +156,7 @@ def difference(root: bytes, sample: Sample | Scanned) -> str | None:
     """
     if is_store(root):
         try:
-            from audiochunk.storage.objects import Objects
-
-            check_same(Objects(root.decode()), sample.path, size=sample.bytes, version=sample.mtime_ns)
+            check_same(objects_at(root.decode()), sample.path, size=sample.bytes, version=sample.mtime_ns)
         except RecordingError as error:
             return str(error.args[1])
         return None
@@ -182,10 +179,6 @@ def check_token(site: Site) -> None:
     Raises:
         MachineError: one has; it goes on, and this one must not.
     """
-    try:
-        content = read_place(site.token)
-    except FileNotFoundError:
-        content = b""
-    if content != site.content:
+    if not holds(site.token, site.content):
         out = os.path.dirname(os.path.dirname(site.token))
         raise MachineError(f"{printable(out)}: {LATER}, which goes on; this one ends here")

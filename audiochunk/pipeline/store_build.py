@@ -18,6 +18,7 @@ from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.failures import FAILURES, Failure, Failures
 from audiochunk.pipeline.making import GO_ON, Making
 from audiochunk.pipeline.marker import MARKER, begun_with, marker
+from audiochunk.pipeline.places import in_store
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.seal import entries_of, manifest_of
@@ -78,25 +79,25 @@ def build(root: bytes, out: Objects, planned: Plan, workers: Workers, *, overwri
     found = store_output.look(out, overwrite=overwrite)
     if found.manifest is not None and not overwrite:
         raise OutputExistsError(out.url, "another build has made a dataset here meanwhile", "build again")
-    work = Objects(out.url_of(BUILD_FOLDER))
-    before = begun_with(work.read(MARKER)) if WORK + MARKER in found.infos else None
-    work.write(MARKER, marker(planned.config))
+    work = out.url_of(BUILD_FOLDER).encode()
+    before = begun_with(out.read(WORK + MARKER)) if WORK + MARKER in found.infos else None
+    out.write(WORK + MARKER, marker(planned.config))
     if before is not None and before != planned.config:
         differing = ", ".join(before.differences(planned.config))
         watcher.warn(f"the build that was interrupted had other options ({differing}); what still fits is kept")
     with tempfile.TemporaryDirectory(prefix="audiochunk-") as folder:
-        failures = StoredFailures(Path(folder), work, planned.config.encoding)
+        failures = StoredFailures(Path(folder), out, planned.config.encoding)
         if planned.config.options.on_error == "skip":
             failures.recall(planned.recordings)
-        making = Making(root, work.url.encode(), planned, failures)
+        making = Making(root, work, planned, failures)
         with (
             Table(planned, Path(folder, RECORDINGS), failures.reasons, watcher) as table,
-            site(workers, root, work.url.encode(), planned, scratch=os.fsencode(folder)) as seen,
+            site(workers, root, work, planned, scratch=os.fsencode(folder)) as seen,
         ):
             if seen is None:
                 raise AssertionError("a build into a store has a token")
             # Not before there is a token: of two that begin at once, at least one sees the other's.
-            _clear_temporaries(work, but=seen)
+            _clear_temporaries(out, but=seen)
             if overwrite:
                 store_output.clear(found)
             making.shards(workers, watcher, site=seen, fsync=False, meanwhile=table.write_some)
@@ -105,11 +106,11 @@ def build(root: bytes, out: Objects, planned: Plan, workers: Workers, *, overwri
     return Built(manifest, planned, failures.reasons, making.reused, making.rebuilt)
 
 
-def _clear_temporaries(work: Objects, *, but: Site) -> None:
+def _clear_temporaries(out: Objects, *, but: Site) -> None:
     """Remove what builds that died have left, and the tokens of those that have not."""
-    own = os.fsdecode(but.token).rpartition("/")[2]
-    names = [info.name for info in work.list() if info.name.endswith(TEMPORARY_SUFFIX) and info.name != own]
-    store_output.remove_all(work, names)
+    _, own = in_store(but.token)
+    names = [info.name for info in out.list(WORK) if info.name.endswith(TEMPORARY_SUFFIX) and info.name != own]
+    store_output.remove_all(out, names)
 
 
 def _seal(
@@ -153,18 +154,18 @@ class StoredFailures(Failures):
 
     Args:
         folder: a local one, for a copy.
-        work: the build folder.
+        out: the output folder.
         encoding: of the chunks.
     """
 
-    def __init__(self, folder: Path, work: Objects, encoding: Encoding) -> None:
+    def __init__(self, folder: Path, out: Objects, encoding: Encoding) -> None:
         super().__init__(folder, encoding)
-        self._copy, self._work = folder / FAILURES, work
+        self._copy, self._out = folder / FAILURES, out
 
     def recall(self, recordings: Iterable[Scanned]) -> None:
         """Take over what an interrupted build has found; `recordings` are those of the scan."""
         try:
-            self._copy.write_bytes(self._work.read(FAILURES))
+            self._copy.write_bytes(self._out.read(WORK + FAILURES))
         except FileNotFoundError:
             return
         super().recall(recordings)
@@ -172,4 +173,4 @@ class StoredFailures(Failures):
     def add(self, failed: Iterable[Failure]) -> None:
         """Remember more, durably; but those that may pass for this build only."""
         super().add(failed)
-        self._work.write(FAILURES, self._copy.read_bytes())
+        self._out.write(WORK + FAILURES, self._copy.read_bytes())

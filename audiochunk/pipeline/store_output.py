@@ -44,7 +44,7 @@ class Holding:
 
     def is_recorded(self, name: str) -> bool:
         """Whether a shard is of an unfinished build."""
-        return is_shard_name(name) and WORK + record_name(name) in self.infos
+        return is_shard_name(name) and record_name(name) in self.infos
 
 
 def look(out: Objects, *, overwrite: bool) -> Holding:

@@ -14,8 +14,9 @@ import msgspec
 import xxhash
 
 from audiochunk.errors import StoreError
-from audiochunk.pipeline.places import temporary_name
+from audiochunk.pipeline.places import in_store, temporary_place
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, make_shard
+from audiochunk.storage.manifest import BUILD_FOLDER
 from audiochunk.storage.objects import Objects
 
 
@@ -27,8 +28,8 @@ class StoredRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def record_name(name: str) -> str:
-    """Where the record of a shard lies in the build folder."""
-    return f"{name}.json"
+    """Where the record of a shard lies, from the output folder on."""
+    return f"{BUILD_FOLDER}/{name}.json"
 
 
 def make(task: ShardTask, *, scratch: bytes) -> tuple[ShardResult, bytes | None]:
@@ -42,22 +43,22 @@ def make(task: ShardTask, *, scratch: bytes) -> tuple[ShardResult, bytes | None]
         StoreError: the store could not be read or written.
         OSError: the shard could not be written.
     """
-    work = Objects(task.folder.decode())
-    before = _read(work, task.name)
-    if before is not None and (version := _version_believed(before, task)) is not None:
+    place = temporary_place(task.folder, task.name)
+    out, name = in_store(place)
+    before = _read(out, task.name)
+    if before is not None and (version := _version_believed(before, task, out)) is not None:
         return ShardResult(task.split, task.index, before.record, reused=True, version=version), None
     with tempfile.TemporaryDirectory(prefix="audiochunk-", dir=os.fsdecode(scratch) or None) as folder:
         result, file = make_shard(msgspec.structs.replace(task, folder=os.fsencode(folder)))
         if file is None:
             raise AssertionError(f"{task.name}: found in a folder that was empty")
-        name = temporary_name(task.name)
         try:
-            work.upload(file, name)
+            out.upload(file, name)
         except BaseException:
             with suppress(StoreError):
-                work.remove(name)
+                out.remove(name)
             raise
-    return msgspec.structs.replace(result, rebuilt=before is not None), task.folder + b"/" + name.encode()
+    return msgspec.structs.replace(result, rebuilt=before is not None), place
 
 
 def keep(scratch: bytes, task: ShardTask, record: ShardRecord) -> str:
@@ -72,27 +73,25 @@ def keep(scratch: bytes, task: ShardTask, record: ShardRecord) -> str:
         StoreError: the store refused.
         FileNotFoundError: somebody has removed the shard.
     """
-    work = Objects(task.folder.decode())
-    out = folder_above(work)
+    out, name = in_store(scratch)
     stored = StoredRecord(record, "")
-    work.write(record_name(task.name), msgspec.json.encode(stored))
-    out.rename(f"{_last(work.url)}/{_last(scratch.decode())}", task.name)
+    out.write(record_name(task.name), msgspec.json.encode(stored))
+    out.rename(name, task.name)
     info = out.stat(task.name)
     if info is None or info.size != record.bytes:
         raise StoreError(out.url_of(task.name), f"{record.bytes:,} bytes were named so, others are there", "try again")
     stored = StoredRecord(record, info.version)
-    work.write(record_name(task.name), msgspec.json.encode(stored))
+    out.write(record_name(task.name), msgspec.json.encode(stored))
     return info.version
 
 
-def _version_believed(stored: StoredRecord, task: ShardTask) -> str | None:
+def _version_believed(stored: StoredRecord, task: ShardTask, out: Objects) -> str | None:
     """The version of the object where it is the shard that a task makes, else None."""
     record = stored.record
     if record.fingerprint != task.fingerprint or record.chunks != sum(part.chunks for part in task.parts):
         return None
     if not all(part < len(task.parts) for part in record.clipped_by_part):
         return None
-    out = folder_above(Objects(task.folder.decode()))
     info = out.stat(task.name)
     if info is None or info.size != record.bytes:
         return None
@@ -123,17 +122,8 @@ class _Digest:
         return len(data)
 
 
-def _read(work: Objects, name: str) -> StoredRecord | None:
+def _read(out: Objects, name: str) -> StoredRecord | None:
     try:
-        return msgspec.json.decode(work.read(record_name(name)), type=StoredRecord)
+        return msgspec.json.decode(out.read(record_name(name)), type=StoredRecord)
     except (FileNotFoundError, ValueError):  # DecodeError is a ValueError, as is bad UTF-8
         return None
-
-
-def folder_above(work: Objects) -> Objects:
-    """The output folder that a build folder lies in."""
-    return Objects(work.url.rpartition("/")[0])
-
-
-def _last(url: str) -> str:
-    return url.rpartition("/")[2]
