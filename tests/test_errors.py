@@ -19,6 +19,7 @@ from audiochunk.errors import (
     PassingRecordingError,
     RecordingError,
     RecordingsError,
+    StoreError,
     printable,
 )
 
@@ -39,6 +40,7 @@ EXAMPLES: list[tuple[AudiochunkError, str, int]] = [
     (DatasetError(Path("shards/manifest.json"), "cut short"), "shards/manifest.json: cut short", 5),
     (NoDatasetError(Path("shards"), "no dataset here"), "shards: no dataset here", 4),
     (MachineError("no room"), "no room", 6),
+    (StoreError("s3://b/a", "could not be read", "try again"), "s3://b/a: could not be read; try again", 6),
 ]
 by_class = pytest.mark.parametrize(
     ("error", "sentence", "exit_code"), EXAMPLES, ids=[type(error).__name__ for error, _, _ in EXAMPLES]

@@ -99,8 +99,8 @@ def print_report(plan: "Plan", report: dict[str, Any], *, out: Path | str, verb:
         line("clipped", f"{count(report['clipped'], 'sample')} lay beyond full scale")
     if len(report["kinds"]) > 1 or "seconds" not in report:
         _print_kinds(report["kinds"])
-    _print_notes(report["notes"])
-    _print_skipped(report["skipped"], where)
+    _print_notes(report)
+    _print_skipped(report, where)
     if "seconds" in report:
         click.echo(f"next: audiochunk inspect {shlex.quote(where)}")
 
@@ -126,19 +126,21 @@ def _print_kinds(kinds: list[dict[str, Any]]) -> None:
         click.echo(f"    and {len(kinds) - len(shown)} more kinds")
 
 
-def _print_notes(notes: list[dict[str, str]]) -> None:
-    by_kind: dict[str, list[dict[str, str]]] = {}
-    for note in notes:
-        by_kind.setdefault(note["note"].partition(":")[0], []).append(note)
-    for kind, found in sorted(by_kind.items(), key=lambda item: -len(item[1])):
-        click.echo(f"  {kind}: {len(found):,} ({found[0]['path']} for one: {found[0]['note']})")
+def _print_notes(report: dict[str, Any]) -> None:
+    first: dict[str, dict[str, str]] = {}
+    for note in report["notes"]:
+        first.setdefault(note["note"].partition(":")[0], note)
+    for kind, n in report["notes_by_kind"].items():
+        one = f" ({first[kind]['path']} for one: {first[kind]['note']})" if kind in first else ""
+        click.echo(f"  {kind}: {n:,}{one}")
 
 
-def _print_skipped(skipped: list[dict[str, str]], where: str) -> None:
-    if not skipped:
+def _print_skipped(report: dict[str, Any], where: str) -> None:
+    n = report["recordings_skipped"]
+    if not n:
         return
-    click.echo(f"skipped {len(skipped):,}:")
-    for item in skipped[:_SHOWN]:
+    click.echo(f"skipped {n:,}:")
+    for item in report["skipped"][:_SHOWN]:
         click.echo(f"  {item['path']}: {item['reason']}")
-    if len(skipped) > _SHOWN:
-        click.echo(f"  and {len(skipped) - _SHOWN:,} more: audiochunk inspect {shlex.quote(where)} --all")
+    if n > _SHOWN:
+        click.echo(f"  and {n - _SHOWN:,} more: audiochunk inspect {shlex.quote(where)} --all")

@@ -1,10 +1,15 @@
 """audiochunk card"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from audiochunk.cli.folder import DatasetFolder
 from audiochunk.errors import printable
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 
 @click.command()
@@ -52,13 +57,14 @@ def card(
     """
     from audiochunk.cli.bar import bar
     from audiochunk.storage.manifest import Manifest
+    from audiochunk.storage.remote import name_of
     from audiochunk.tools.card.about import About
     from audiochunk.tools.card.card import write_card
     from audiochunk.tools.card.croissant import lacking
     from audiochunk.tools.text import size
 
     about = About(
-        name=name if name is not None else printable(folder.resolve().name) or "audiochunk dataset",
+        name=name if name is not None else printable(name_of(folder)) or "audiochunk dataset",
         description=description,
         license=license_,
         url=url,
@@ -70,7 +76,7 @@ def card(
     with bar("checksums", n_bytes) as on_bytes:
         written = write_card(folder, about, out=out, with_checksums=checksums, overwrite=overwrite, on_bytes=on_bytes)
     for file, n in written.items():
-        click.echo(f"{printable(str((out or folder) / file))}: {size(n)}")
+        click.echo(f"{printable(str(out / file if out is not None else folder / file))}: {size(n)}")
     missing = lacking(about)
     if missing:
         click.echo(f"croissant.json lacks what Croissant requires: {', '.join(missing)}; see --help", err=True)

@@ -2,11 +2,16 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from audiochunk.cli.folder import DatasetFolder
 from audiochunk.cli.output import check_file
 from audiochunk.errors import ConfigError, printable
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 
 @click.command()
@@ -43,7 +48,7 @@ def decode(
     workers: int | None,
     overwrite: bool,
 ) -> None:
-    """Turn chunks of the dataset in the folder DIR back into WAV files.
+    """Turn chunks of the dataset in the folder DIR, or at a URL, back into WAV files.
 
     They have the rate and channels of their recordings, and the bits that hold what the dataset has of them. Quantized
     linearly with at least as many --bits as a recording has, its samples come back as they were, but for the tail that

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from audiochunk.cli.facts import check_stats, find_facts, print_facts
+from audiochunk.cli.folder import DatasetFolder
 from audiochunk.errors import ConfigError, printable
 
 if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
     from audiochunk.tools.evaluate import Evaluation, Row
 
 _TITLES = {
@@ -73,7 +75,7 @@ def evaluate(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Tell what codecs make of the chunks of the dataset in the folder DIR, beside a model if you have one.
+    """Tell what codecs make of the chunks of the dataset in the folder DIR, or at a URL, beside a model of yours.
 
     All that is encoded is decoded again and compared before its size counts.
     """

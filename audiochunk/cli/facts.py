@@ -5,16 +5,19 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from audiochunk.errors import ConfigError, printable
+
 if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
     from audiochunk.tools.facts import Facts
 
 
 def find_facts(
-    folder: Path, stats: str, *, cache: bool, workers: int | None, splits: Sequence[str] | None = None
+    folder: "Folder", stats: str, *, cache: bool, workers: int | None, splits: Sequence[str] | None = None
 ) -> "Facts":
     """The facts of a dataset, with a bar on stderr while they are collected.
 
@@ -27,6 +30,8 @@ def find_facts(
     """
     # Only one thread, so that workers can be forked: the linear algebra of numpy, which is not used, would begin more.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if cache and not isinstance(folder, Path):
+        raise ConfigError(f"{printable(str(folder))}: --cache keeps a file beside a folder, which is not here")
     from audiochunk.cli.bar import bar
     from audiochunk.pipeline.executors import usable_cpus
     from audiochunk.storage.manifest import Manifest
@@ -37,8 +42,10 @@ def find_facts(
     looked_at = sorted(manifest.splits) if splits is None else splits
     n_bytes = sum(manifest.splits[name].chunks for name in looked_at) * manifest.encoding.chunk_bytes
     with bar("facts", n_bytes) as on_bytes:
-        look = collect_cached if cache else collect
-        return look(folder, splits=looked_at, stats=names, workers=workers or usable_cpus(), on_bytes=on_bytes)
+        asked: dict[str, Any] = {"splits": looked_at, "stats": names, "workers": workers or usable_cpus()}
+        if cache and isinstance(folder, Path):
+            return collect_cached(folder, **asked, on_bytes=on_bytes)
+        return collect(folder, **asked, on_bytes=on_bytes)
 
 
 def check_stats(stats: str) -> None:

@@ -8,8 +8,10 @@ if TYPE_CHECKING:
     from audiochunk.storage.remote import Folder
 
 
-class DatasetFolder(click.Path):
+class DatasetFolder(click.ParamType):  # type: ignore[type-arg]  # before click 8.3 it takes none
     """What one types for a dataset: a path becomes a `Path`, a URL the folder in its store."""
+
+    name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Folder":
         """The folder that is meant.

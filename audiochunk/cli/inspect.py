@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiochunk.cli.facts import check_stats, find_facts, print_facts
+from audiochunk.cli.folder import DatasetFolder
 from audiochunk.cli.report import save_picture
 from audiochunk.cli.show import show_chunk, show_recording
 from audiochunk.errors import ConfigError, printable
 
 if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
     from audiochunk.tools.facts import Facts
 
 _SHOWN = 10  # refused recordings and kinds that are listed without --all
@@ -53,7 +55,7 @@ def inspect(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Tell what the dataset in the folder DIR holds."""
+    """Tell what the dataset in the folder DIR, or at a URL such as s3://bucket/shards, holds."""
     if chunk is not None and recording is not None:
         raise ConfigError("--chunk and --recording: give one or the other")
     if split is not None and chunk is None:
@@ -141,8 +143,10 @@ def _show_dataset(folder: "Folder", facts: "Facts | None", *, show_all: bool, as
     _print_histogram(report["histogram"], report["bits"])
     if facts is not None:
         print_facts(facts)
-    _print_list("notes", [f"{n['path']}: {n['note']}" for n in report["notes"]], show_all=show_all)
-    _print_list("skipped", [f"{s['path']}: {s['reason']}" for s in report["skipped"]], show_all=show_all)
+    notes = [f"{n['path']}: {n['note']}" for n in report["notes"]]
+    _print_list("notes", notes, sum(report["notes_by_kind"].values()), show_all=show_all)
+    skipped = [f"{s['path']}: {s['reason']}" for s in report["skipped"]]
+    _print_list("skipped", skipped, report["recordings_skipped"], show_all=show_all)
 
 
 def _print_histogram(histogram: dict[str, Any], bits: int) -> None:
@@ -156,14 +160,16 @@ def _print_histogram(histogram: dict[str, Any], bits: int) -> None:
     click.echo(f"  0 |{bars(np.array(histogram['bins']))}| {2**bits - 1:,}")
 
 
-def _print_list(title: str, lines: list[str], *, show_all: bool) -> None:
+def _print_list(title: str, lines: list[str], n: int, *, show_all: bool) -> None:
+    """Print the first of `n` lines, or all that are there."""
     if not lines:
         return
-    click.echo(f"  {title} ({len(lines):,}):")
-    for text in lines if show_all else lines[:_SHOWN]:
+    click.echo(f"  {title} ({n:,}):")
+    shown = lines if show_all else lines[:_SHOWN]
+    for text in shown:
         click.echo(f"    {text}")
-    if len(lines) > _SHOWN and not show_all:
-        click.echo(f"    and {len(lines) - _SHOWN:,} more: --all")
+    if len(shown) < n:
+        click.echo(f"    and {n - len(shown):,} more: {'recordings.jsonl' if show_all else '--all'}")
 
 
 def _report(folder: "Folder") -> dict[str, Any]:

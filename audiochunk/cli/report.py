@@ -1,12 +1,17 @@
 """audiochunk report"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from audiochunk.cli.facts import find_facts
+from audiochunk.cli.folder import DatasetFolder
 from audiochunk.cli.output import check_file
 from audiochunk.errors import ConfigError, printable
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 
 @click.command()
@@ -61,7 +66,7 @@ def report(
     workers: int | None,
     overwrite: bool,
 ) -> None:
-    """Make one HTML page of the dataset in the folder DIR, to look at and to listen to.
+    """Make one HTML page of the dataset in the folder DIR, or at a URL, to look at and to listen to.
 
     It needs nothing but a browser: no network, no other file. The same dataset and options make the same page.
     """

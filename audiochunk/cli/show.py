@@ -1,7 +1,6 @@
 """One chunk, or one recording, on the terminal."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,12 +13,13 @@ if TYPE_CHECKING:
 
     from audiochunk.reader.dataset import ChunkDataset
     from audiochunk.storage.recordings import RecordingRow
+    from audiochunk.storage.remote import Folder
 
 _CODES = 16  # codes of a chunk that are shown
 _OUTLINED = 512  # chunks that the waveform of a recording is made of
 
 
-def open_chunk(folder: Path, i: int, split: str | None) -> "tuple[ChunkDataset, int]":
+def open_chunk(folder: "Folder", i: int, split: str | None) -> "tuple[ChunkDataset, int]":
     """The split that chunk `i` is in, and its number counted from the front; negative ones count from the end.
 
     Raises:
@@ -36,7 +36,7 @@ def open_chunk(folder: Path, i: int, split: str | None) -> "tuple[ChunkDataset, 
     return ds, i % len(ds)
 
 
-def show_chunk(folder: Path, i: int, split: str | None, *, as_json: bool) -> None:
+def show_chunk(folder: "Folder", i: int, split: str | None, *, as_json: bool) -> None:
     """Print where chunk `i` comes from, its first codes, and its waveform."""
     from audiochunk.tools.histogram import entropy, most_entropy
     from audiochunk.tools.text import count
@@ -91,7 +91,7 @@ def _print_wave(channel: str, samples: "npt.NDArray[np.float32]", part: str = ""
         click.echo(f"  {text}")
 
 
-def show_recording(folder: Path, name: str, *, as_json: bool) -> None:
+def show_recording(folder: "Folder", name: str, *, as_json: bool) -> None:
     """Print what is known of a recording, and its waveform."""
     import msgspec
 

@@ -5,10 +5,15 @@ import re
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from audiochunk.cli.folder import DatasetFolder
 from audiochunk.errors import ConfigError, printable
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 
 def _share(ctx: click.Context, param: click.Parameter, value: str | None) -> Fraction | None:
@@ -39,8 +44,10 @@ def _share(ctx: click.Context, param: click.Parameter, value: str | None) -> Fra
 )
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
 @click.pass_context
-def verify(ctx: click.Context, /, folder: "Folder", *, source: Path | None, share: Fraction | None, as_json: bool) -> None:
-    """Look for damage in the dataset in the folder DIR: compare everything in it with everything else.
+def verify(
+    ctx: click.Context, /, folder: "Folder", *, source: Path | None, share: Fraction | None, as_json: bool
+) -> None:
+    """Look for damage in the dataset in the folder DIR, or at a URL: compare everything in it with everything else.
 
     Prints all findings, one a line, and a verdict. Exits with 5 if there is any finding.
     """

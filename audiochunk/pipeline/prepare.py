@@ -10,7 +10,7 @@ from audiochunk.errors import MOST_NAMED, ConfigError, InputError, RecordingsErr
 from audiochunk.pipeline.earlier import Earlier
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.inputs import input_root
-from audiochunk.pipeline.plan import Plan, Planner
+from audiochunk.pipeline.plan import Plan, Planner, chunks_per_shard
 from audiochunk.pipeline.scan import Globs, Scanned, scan
 from audiochunk.pipeline.splits import (
     FILE_PREFIX,
@@ -24,6 +24,7 @@ from audiochunk.pipeline.splits import (
     table_name,
 )
 from audiochunk.pipeline.watcher import Watcher
+from audiochunk.storage.manifest import MAX_MANIFEST_BYTES, entries_bytes
 
 _NAMED = 3
 
@@ -86,6 +87,7 @@ def make_plan(
     found.refuse_splits(planned.recordings.names)
     if not planned.n_chunks and earlier is None:
         found.refuse_short(config.encoding)
+    _refuse_many_shards(planned)
     _warn_of_blocks(found.channels, config.encoding, watcher)
     for name, layout in planned.layouts.items():
         if not layout.first_chunk + layout.chunks:
@@ -182,6 +184,27 @@ class _Found:
             self._root,
             f"all recordings are too short for one chunk of {encoding.codes_per_chunk:,} samples;"
             " --tail pad or a smaller --chunk-bytes would use them",
+        )
+
+
+def _refuse_many_shards(planned: Plan) -> None:
+    """Raise ConfigError where no manifest could name all shards."""
+    config, n = planned.config, 0
+    n_bytes = 2**20  # of everything else
+    for name, layout in planned.layouts.items():
+        shards = layout.first_shard + layout.shards
+        n += shards
+        n_bytes += entries_bytes(
+            name,
+            shards,
+            chunks=chunks_per_shard(config),
+            chunk_bytes=config.encoding.chunk_bytes,
+            compression=config.compression,
+        )
+    if n_bytes > MAX_MANIFEST_BYTES:
+        raise ConfigError(
+            f"{n:,} shards are more than a manifest names, about a million; a larger shard size makes fewer:"
+            f" it is {config.options.shard_size:,} bytes"
         )
 
 

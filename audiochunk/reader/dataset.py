@@ -60,7 +60,7 @@ class ChunkDataset(Rows):
         cache_bytes: int | None = None,
     ) -> None:
         folder: Folder
-        if isinstance(path, os.PathLike) or (isinstance(path, str) and not is_url(path)):
+        if (isinstance(path, str) and not is_url(path)) or isinstance(path, os.PathLike):
             folder = Path(path).absolute()
         else:
             from audiochunk.storage.remote import folder_at

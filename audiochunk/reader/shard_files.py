@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +72,7 @@ class ShardFiles:
         Raises:
             DatasetError: it is not, or it could not be read, also while the descriptor was used.
         """
-        path, expected = Path(self.path(number)), self.entries[number].bytes
+        path, expected = cast(Path, self.path(number)), self.entries[number].bytes
         try:
             if path.is_symlink() and path.resolve().parent != path.parent.resolve():
                 raise DatasetError(path, "is a link out of the dataset's folder")

@@ -39,24 +39,25 @@ class Cache:
     folder: Path
     limit: int = DEFAULT_BYTES
 
-    def opened(self, name: str, fetch: Callable[[BinaryIO], None]) -> BinaryIO:
+    def opened(self, name: str, fetch: Callable[[BinaryIO], None], *, size: int | None = None) -> BinaryIO:
         """A file of the cache, open for reading; fetched once, however many threads and processes want it.
 
         Args:
             name: after its content, so that files of one name are the same.
             fetch: writes the content to a file, and raises an exception where it is not what it must be.
+            size: that it must have, where that is known: one that somebody has cut here is fetched anew.
 
         Raises:
             MachineError: it could not be written or read here.
         """
         path = self.folder / name
         try:
-            found = _opened(path)
+            found = _opened(path, size)
             if found is not None:
                 return found
             self.folder.mkdir(parents=True, exist_ok=True)
             with _alone_in_process(str(path)), _alone(path.with_name(name + _LOCK_SUFFIX)):
-                return _opened(path) or self._fetched(path, fetch)
+                return _opened(path, size) or self._fetched(path, fetch)
         except OSError as error:
             raise MachineError(
                 f"{printable(error.filename or str(self.folder))}: {reason(error)}; the cache of datasets that lie"
@@ -126,10 +127,13 @@ def default_cache(folder: str | os.PathLike[str] | None = None, limit: int | Non
     return Cache(Path(folder).expanduser().absolute(), limit)
 
 
-def _opened(path: Path) -> BinaryIO | None:
+def _opened(path: Path, size: int | None) -> BinaryIO | None:
     try:
         file = path.open("rb")
     except FileNotFoundError:
+        return None
+    if size is not None and os.fstat(file.fileno()).st_size != size:
+        file.close()
         return None
     with suppress(OSError):  # a cache that this process may only read
         os.utime(file.fileno())

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -49,6 +48,8 @@ def copy_whole(source: Path, path: Path) -> None:
     Raises:
         OSError: it could not be read or written; then nothing of it is left.
     """
+    import shutil  # and with it four libraries for archives
+
     scratch = temporary(path)
     try:
         shutil.copyfile(source, scratch)

@@ -53,6 +53,26 @@ class ShardEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     digest: str
 
 
+def entries_bytes(split: str, shards: int, *, chunks: int, chunk_bytes: int, compression: Compression | None) -> int:
+    """At most how many bytes of a manifest the entries of a split take.
+
+    Args:
+        split: its name.
+        shards: how many it has.
+        chunks: that each of them holds at most.
+        chunk_bytes: bytes of a chunk.
+        compression: of the shards, or None.
+    """
+    largest = ShardEntry(
+        name=shard_name(split, shards, compression),
+        split=split,
+        chunks=chunks,
+        bytes=2 * (DATA_OFFSET + chunks * chunk_bytes),  # what cannot be compressed becomes a little longer
+        digest="0" * 32,
+    )
+    return shards * len(msgspec.json.format(msgspec.json.encode({"shards": [largest]}), indent=2))
+
+
 class RecordingsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The recordings table: its file's name, how many rows it has, and its xxh3-128 in hex."""
 

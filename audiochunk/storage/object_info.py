@@ -29,5 +29,6 @@ def _version(said: dict[str, Any]) -> str:
     for key in ("ETag", "etag", "generation", "xet_hash", "blob_id", "mtime", "LastModified", "updated", "created"):
         found = said.get(key)
         if found:
-            return str(found.timestamp() if isinstance(found, datetime) else found)
+            # Some stores quote etags, and not everywhere.
+            return str(found.timestamp() if isinstance(found, datetime) else found).strip('"')
     return ""

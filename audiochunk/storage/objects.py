@@ -59,6 +59,12 @@ class Objects:
     def __repr__(self) -> str:
         return f"Objects({self.url!r})"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Objects) and self.url == other.url
+
+    def __hash__(self) -> int:
+        return hash(self.url)
+
     def url_of(self, name: str) -> str:
         """Of one object, for messages."""
         return f"{self.url.rstrip('/')}/{name}"

@@ -10,6 +10,11 @@ from typing import Any
 _DENIED = "check the credentials, and that they may do this"
 _NETWORK = "check the network and the endpoint, and try again"
 _LATER = "try again later"
+# `rclone serve s3` (1.75) is one.
+_CHECKSUM = (
+    "try again, and where it stays so, and the store is one that sends with a part the checksum of the whole, set"
+    " AWS_RESPONSE_CHECKSUM_VALIDATION=when_required"
+)
 
 # Their libraries wait and try again where no answer comes or the store is busy, five times and more.
 _PATIENT = ("s3", "s3a", "gs", "gcs", "hf")
@@ -91,8 +96,8 @@ def refusal(error: Exception, done: str) -> tuple[str, str]:
     if isinstance(error, ShortError):
         return f"{could_not}: {error}", "look whether the object is whole, and try again"
     if "FlexibleChecksumError" in names:
-        return f"{could_not}: other bytes came than the store's checksum is of", _NETWORK
-    if names & _CUT:
+        return f"{could_not}: other bytes came than the store's checksum is of", _CHECKSUM
+    if names & _CUT_WITHIN or (names & _CUT and not names & _UNREACHED):
         return f"{could_not}: the connection was cut, again and again{of}", _NETWORK
     if isinstance(error, ConnectionError) or names & _UNREACHED:
         return f"{could_not}: the store cannot be reached{of}", _NETWORK

@@ -4,12 +4,17 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
+
+import xxhash
 
 from audiochunk.errors import DatasetError, MachineError, NoDatasetError, reason
 from audiochunk.storage.cache import Cache, default_cache
 from audiochunk.storage.files import open_plain
+from audiochunk.storage.manifest import BUILD_FOLDER
 from audiochunk.storage.objects import Objects
 from audiochunk.storage.shard import digest_of
 from audiochunk.storage.urls import is_url, local_path
@@ -28,7 +33,8 @@ class RemoteFolder:
         self._manifest: bytes | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RemoteFolder, (self.objects, self.cache)
+        digest = None if self._manifest is None else xxhash.xxh3_128_hexdigest(self._manifest)
+        return _unpickled, (self.objects, self.cache, digest)
 
     def __str__(self) -> str:
         return self.objects.url
@@ -38,11 +44,6 @@ class RemoteFolder:
 
     def __truediv__(self, name: str) -> str:
         return self.objects.url_of(name)
-
-    @property
-    def name(self) -> str:
-        """The last part of the URL."""
-        return self.objects.url.rstrip("/").rpartition("/")[2]
 
     def manifest(self, name: str, most: int) -> bytes:
         """The bytes of the manifest: the same ones every time, so that all that is read belongs together.
@@ -80,26 +81,34 @@ class RemoteFolder:
         is_compressed = name.endswith(".zst")
 
         def fetch(file: BinaryIO) -> None:
-            self._fetch(name, file, least=bytes, most=bytes)
+            self._fetch(name, file, size=bytes)
             found = digest_of(file, self / name, is_compressed=is_compressed, most=content_bytes)
             if found != digest:
                 raise DatasetError(self / name, f"digest {found}; the manifest says {digest}: it is not that shard")
 
-        with self.cache.opened(f"{digest}-{bytes}{kind}", _twice(fetch)) as file:
+        with self.cache.opened(f"{digest}-{bytes}{kind}", _twice(fetch), size=bytes) as file:
             yield file
 
     @contextmanager
-    def table(self, name: str, *, digest: str, most: int) -> Iterator[BinaryIO]:
-        """The recordings table, from the cache or put there.
+    def table(self, name: str, *, digest: str, rows: int, most: int) -> Iterator[BinaryIO]:
+        """The recordings table, from the cache or put there, without what a later build has begun to add to it.
+
+        Args:
+            name: of the file.
+            digest: of so many
+            rows: in it, and of nothing that follows.
+            most: bytes that they can have.
 
         Raises:
-            DatasetError: it is missing, larger than `most` bytes, or something else.
+            DatasetError: it is missing, or something else.
             StoreError: it could not be fetched.
             MachineError: it could not be kept.
         """
 
         def fetch(file: BinaryIO) -> None:
-            self._fetch(name, file, least=0, most=most)
+            self._fetch(name, file, most=most)
+            file.truncate(sum(map(len, islice(file, rows))))
+            file.seek(0)
             if digest_of(file, self / name) != digest:
                 raise DatasetError(self / name, "not the recordings that the manifest names: the digest differs")
 
@@ -126,19 +135,33 @@ class RemoteFolder:
             on_error.pop_all()
         return file
 
-    def _fetch(self, name: str, file: BinaryIO, *, least: int, most: int) -> None:
+    def _fetch(self, name: str, file: BinaryIO, *, size: int | None = None, most: int | None = None) -> None:
+        """Write an object to a file, from its beginning: one of that size, or no more than so much of it."""
         info = self.objects.stat(name)
         if info is None:
             raise DatasetError(self / name, "is missing")
-        if not least <= info.size <= most:
-            raise DatasetError(self / name, f"{info.size} bytes; the manifest says {'at most ' * (not least)}{most}")
+        if size is not None and info.size != size:
+            raise DatasetError(self / name, f"{info.size} bytes; the manifest says {size}")
         file.seek(0)
         file.truncate()
         try:
-            self.objects.fetch(name, file)
+            if most is not None and info.size > most:
+                file.write(self.objects.read(name, 0, most))
+            else:
+                self.objects.fetch(name, file)
         except FileNotFoundError:
             raise DatasetError(self / name, "is missing") from None
         file.seek(0)
+
+
+def _unpickled(objects: Objects, cache: Cache, digest: str | None) -> RemoteFolder:
+    return RemoteFolder(objects, cache) if digest is None else _kept(objects, cache, digest)
+
+
+@lru_cache(16)
+def _kept(objects: Objects, cache: Cache, digest: str) -> RemoteFolder:
+    """One for all that are unpickled with this manifest: a worker then reads it once, and not with every task."""
+    return RemoteFolder(objects, cache)
 
 
 Folder: TypeAlias = Path | RemoteFolder
@@ -163,6 +186,18 @@ def folder_at(
         return Path(path)
     url = os.fspath(path)
     return local_path(url) or RemoteFolder(Objects(url), default_cache(cache, cache_bytes))
+
+
+def name_of(folder: Folder) -> str:
+    """What a dataset's folder is called."""
+    return folder.resolve().name if isinstance(folder, Path) else str(folder).rstrip("/").rpartition("/")[2]
+
+
+def is_being_built(folder: Folder) -> bool:
+    """Whether a build has left what it had not finished in a dataset's folder: one that was to add recordings."""
+    if isinstance(folder, Path):
+        return (folder / BUILD_FOLDER).exists()
+    return next(folder.objects.list(f"{BUILD_FOLDER}/"), None) is not None
 
 
 def open_in(folder: Folder, name: str) -> BinaryIO:

@@ -18,7 +18,7 @@ def is_url(path: str | os.PathLike[str]) -> bool:
     >>> is_url("s3://bucket/shards"), is_url("/data/shards"), is_url(Path("s3:/bucket"))
     (True, False, False)
     """
-    return isinstance(path, str) and _URL.fullmatch(path) is not None
+    return isinstance(path, str) and "://" in path and _URL.fullmatch(path) is not None
 
 
 def local_path(url: str) -> Path | None:
@@ -67,8 +67,13 @@ def store_class(scheme: str) -> Any:
     """
     library = _LIBRARIES.get(scheme)
     try:
+        import logging
+
         import fsspec
 
+        # What gcsfs raises it also logs, with a traceback, which Python prints where nobody has set up logging.
+        if not logging.getLogger("gcsfs").handlers:
+            logging.getLogger("gcsfs").addHandler(logging.NullHandler())
         return fsspec.get_filesystem_class(scheme)
     except ImportError:
         also = "" if library in (None, "s3fs") else f" {library}"

@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import accumulate, groupby
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xxhash
@@ -24,9 +25,12 @@ from audiochunk.storage.shard import ShardSpec
 from audiochunk.tools.stored import Finding, StoredShard, count_of, open_file, open_shard, read_manifest
 from audiochunk.tools.table import Line, read_lines, shown
 
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
+
 
 def verify_against(
-    folder: Path,
+    folder: "Folder",
     source: Path,
     *,
     share: Fraction = Fraction(1),
@@ -100,7 +104,7 @@ def _ignore(_: int) -> None:
 class _Comparison:
     """Compares recordings with a dataset's rows and shards; a context manager that closes the shards."""
 
-    def __init__(self, folder: Path, manifest: Manifest, root: bytes, on_bytes: Callable[[int], None]) -> None:
+    def __init__(self, folder: "Folder", manifest: Manifest, root: bytes, on_bytes: Callable[[int], None]) -> None:
         self._manifest, self._encoding, self._root, self._on_bytes = manifest, manifest.encoding, root, on_bytes
         self._splits = {name: _Split(folder, manifest, name) for name in manifest.splits}
 
@@ -213,7 +217,7 @@ class _Run:
 class _Split:
     """The chunks of a split as one long string of bytes. One shard is open, and one piece of it in memory."""
 
-    def __init__(self, folder: Path, manifest: Manifest, name: str) -> None:
+    def __init__(self, folder: "Folder", manifest: Manifest, name: str) -> None:
         self._folder, self._manifest, self._name = folder, manifest, name
         self._entries = [shard for shard in manifest.shards if shard.split == name]
         chunk_bytes = manifest.encoding.chunk_bytes

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from audiochunk.signal.quantize import Samples
 from audiochunk.signal.sndfile import bits_of
 from audiochunk.storage.files import temporary
 from audiochunk.storage.recordings import RecordingRow
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 MOST_CHANNELS = 1024  # that libsndfile writes
 _MOST_WAV_BYTES = 2**32 - 2**16  # of samples; more are written as RF64
@@ -168,7 +172,7 @@ def tree(rows: Iterable[RecordingRow]) -> list[DecodedFile]:
 
 
 def decode_all(
-    folder: Path,
+    folder: "Folder",
     out: Path,
     *,
     splits: Sequence[str],

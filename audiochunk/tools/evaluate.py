@@ -4,8 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from audiochunk.errors import ConfigError, printable
 from audiochunk.pipeline.executors import Workers
@@ -17,6 +16,9 @@ from audiochunk.tools.codecs.registry import CODECS
 from audiochunk.tools.scores import Scores
 from audiochunk.tools.sizes import Sum, Task, measure
 from audiochunk.tools.sounds import batches, choose, cut
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 Convention = Literal["chunked", "chunked-header-once", "whole", "bound"]
 _OF_MODELS: tuple[Convention, ...] = ("chunked", "chunked-header-once")
@@ -106,7 +108,7 @@ class Evaluation:
 
     def __init__(
         self,
-        folder: Path,
+        folder: "Folder",
         *,
         split: str | None = None,
         codecs: Sequence[str] | None = None,

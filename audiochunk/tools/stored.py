@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ from audiochunk.config import Compression
 from audiochunk.errors import ConfigError, DatasetError, NoDatasetError, printable, raise_if_out_of_files, reason
 from audiochunk.storage.manifest import MANIFEST, Manifest, ShardEntry
 from audiochunk.storage.shard import DATA_OFFSET, ShardSpec
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 _RAW_PIECE = 3 * 2**18  # whole codes of 1, 2 and 3 bytes
 _SHOWN = 24  # bytes of a header that a finding quotes
@@ -60,15 +64,15 @@ def count_of(n: int, noun: str = "byte") -> str:
     return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
-def read_manifest(folder: Path) -> Manifest | Finding:
+def read_manifest(folder: "Folder") -> Manifest | Finding:
     """The manifest of a dataset, or why there is nothing to check.
 
     Raises:
         NoDatasetError: there is none.
     """
-    path = folder / MANIFEST
     try:
-        if path.exists() and not path.is_file():  # a FIFO would be waited for
+        path = folder / MANIFEST
+        if isinstance(path, Path) and path.exists() and not path.is_file():  # a FIFO would be waited for
             return _no_file(MANIFEST, "something else; nothing else was checked")
         manifest = Manifest.read(folder)
         _ = manifest.config  # refuses what only the parts together make senseless
@@ -84,7 +88,7 @@ def read_manifest(folder: Path) -> Manifest | Finding:
     return Finding(MANIFEST, "content", "a manifest of format version 1", f"{found}; nothing else was checked")
 
 
-def open_file(folder: Path, name: str) -> tuple[int | None, list[Finding]]:
+def open_file(folder: "Folder", name: str) -> tuple[int | None, list[Finding]]:
     """A descriptor of a file of the dataset, None where there is nothing to read, and what is wrong with it.
 
     A build makes plain files. A link is a finding, and is followed to see whether at least the content is right.
@@ -92,9 +96,12 @@ def open_file(folder: Path, name: str) -> tuple[int | None, list[Finding]]:
     Raises:
         MachineError: too many files are open.
     """
-    path = folder / name
     wrong: list[Finding] = []
     try:
+        if not isinstance(folder, Path):
+            with folder.copy(name) as file:
+                return os.dup(file.fileno()), wrong
+        path = folder / name
         if stat.S_ISLNK(path.lstat().st_mode):
             wrong.append(_no_file(name, f"a link to {printable(os.readlink(path))}"))
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
@@ -222,7 +229,7 @@ class StoredShard:
 
 
 def open_shard(
-    folder: Path, entry: ShardEntry, spec: ShardSpec, compression: Compression | None
+    folder: "Folder", entry: ShardEntry, spec: ShardSpec, compression: Compression | None
 ) -> tuple[StoredShard | None, list[Finding]]:
     """A shard to be read, None where that cannot be, and what is wrong with its file as a whole.
 

@@ -9,6 +9,8 @@ from audiochunk.config import Encoding
 from audiochunk.errors import printable
 from audiochunk.storage.recordings import RecordingRow
 
+MOST_LISTED = 100_000  # refused recordings, and notes, that are kept one by one
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -62,15 +64,19 @@ class Summary:
         total: over all that are used.
         splits: by split, those with nothing included.
         kinds: by rate, channels and subtype, most chunks first.
-        refused: (path as bytes, reason), in path order.
-        notes: (path as bytes, note), in path order.
+        refused: (path as bytes, reason) of the first `MOST_LISTED`, in the table's order, of
+        n_refused: recordings.
+        notes: (path as bytes, note) of the first `MOST_LISTED`, in the table's order.
+        noted: how many notes there are, by what they say before the colon.
     """
 
     total: Totals
     splits: dict[str, Totals]
     kinds: dict[Kind, Totals]
     refused: tuple[tuple[bytes, str], ...]
+    n_refused: int
     notes: tuple[tuple[bytes, str], ...]
+    noted: dict[str, int]
 
 
 def plain(summary: Summary, encoding: Encoding) -> dict[str, Any]:
@@ -97,7 +103,9 @@ def plain(summary: Summary, encoding: Encoding) -> dict[str, Any]:
             }
             for kind, of in summary.kinds.items()
         ],
+        "notes_by_kind": {printable(kind): n for kind, n in summary.noted.items()},
         "notes": [{"path": printable(path), "note": printable(note)} for path, note in summary.notes],
+        "recordings_skipped": summary.n_refused,
         "skipped": [{"path": printable(path), "reason": printable(reason)} for path, reason in summary.refused],
     }
 
@@ -115,11 +123,14 @@ class Tally:
         self._cells: dict[tuple[str, int, int, str], Totals] = {}
         self._refused: list[tuple[bytes, str]] = []
         self._notes: list[tuple[bytes, str]] = []
+        self._n_refused, self._noted = 0, dict[str, int]()
 
     def add(self, row: RecordingRow) -> None:
         """Count a row in."""
         if row.error is not None:
-            self._refused.append((row.path_bytes, row.error))
+            self._n_refused += 1
+            if len(self._refused) < MOST_LISTED:
+                self._refused.append((row.path_bytes, row.error))
             return
         key = row.split, row.sample_rate, row.channels, row.subtype
         cell = self._cells.get(key)
@@ -133,7 +144,14 @@ class Tally:
             cell.frames += row.frames
             cell.dropped_frames += row.dropped_frames
             if row.notes:
-                self._notes += [(row.path_bytes, note) for note in row.notes]
+                self._note(row)
+
+    def _note(self, row: RecordingRow) -> None:
+        for note in row.notes:
+            kind = note.partition(":")[0]
+            self._noted[kind] = self._noted.get(kind, 0) + 1
+        if len(self._notes) < MOST_LISTED:
+            self._notes += [(row.path_bytes, note) for note in row.notes]
 
     def summary(self, splits: Iterable[str] = ()) -> Summary:
         """What the rows so far come to; `splits` are names that exist even where no row is of them."""
@@ -146,7 +164,16 @@ class Tally:
             for totals in (total, by_split.setdefault(split, Totals()), by_kind.setdefault(kind, Totals())):
                 totals.add(whole)
         kinds = dict(sorted(by_kind.items(), key=lambda item: (-item[1].chunks, -item[1].recordings, str(item[0]))))
-        return Summary(total, dict(sorted(by_split.items())), kinds, tuple(self._refused), tuple(self._notes))
+        noted = dict(sorted(self._noted.items(), key=lambda item: (-item[1], item[0])))
+        return Summary(
+            total,
+            dict(sorted(by_split.items())),
+            kinds,
+            tuple(self._refused),
+            self._n_refused,
+            tuple(self._notes),
+            noted,
+        )
 
 
 def summarize(rows: Iterable[RecordingRow], *, encoding: Encoding, splits: Iterable[str] = ()) -> Summary:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import xxhash
@@ -15,11 +15,15 @@ from audiochunk.pipeline.scan import Globs
 from audiochunk.pipeline.splits import FILE_PREFIX, Splitter, make_splitter
 from audiochunk.signal.audio import EXTENSIONS
 from audiochunk.signal.chunking import Stream
-from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, SplitTotals
+from audiochunk.storage.manifest import MANIFEST, RECORDINGS, Manifest, SplitTotals
 from audiochunk.storage.recordings import RecordingRow, path_fields
+from audiochunk.storage.remote import is_being_built
 from audiochunk.tools.held import Held
 from audiochunk.tools.paths import Paths
 from audiochunk.tools.stored import Finding, open_file
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 MAX_LINE_BYTES = 2**20
 
@@ -64,7 +68,7 @@ def read_lines(fd: int, digest: "xxhash.xxh3_128 | None" = None) -> Iterator[Lin
             yield Finding(RECORDINGS, f"line {number + 1:,}", "a file that can be read", reason(error))
 
 
-def check_table(folder: Path, manifest: Manifest) -> tuple[dict[str, Held] | None, list[Finding]]:
+def check_table(folder: "Folder", manifest: Manifest) -> tuple[dict[str, Held] | None, list[Finding]]:
     """What the rows of each split come to, and all that is wrong with them.
 
     Returns:
@@ -77,7 +81,7 @@ def check_table(folder: Path, manifest: Manifest) -> tuple[dict[str, Held] | Non
     digest = xxhash.xxh3_128()
     rows, all_read = 0, True
     # What a build that adds recordings has appended is not of the dataset until its manifest is.
-    n_lines = manifest.recordings.rows if (folder / BUILD_FOLDER).exists() else None
+    n_lines = manifest.recordings.rows if is_being_built(folder) else None
     lines = islice(read_lines(fd, digest), n_lines)
     for path, group in groupby(lines, lambda line: None if isinstance(line, Finding) else line.path):
         for line in (same := list(group)):

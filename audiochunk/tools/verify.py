@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xxhash
@@ -14,18 +15,21 @@ from audiochunk.config import Encoding
 from audiochunk.errors import printable, reason
 from audiochunk.pipeline.build_folder import is_ours
 from audiochunk.signal.quantize import silence
-from audiochunk.storage.files import open_plain
 from audiochunk.storage.manifest import BESIDE, BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, ShardEntry
+from audiochunk.storage.remote import open_in
 from audiochunk.storage.shard import ShardSpec
 from audiochunk.tools.card.marks import CROISSANT, README, is_of_another
 from audiochunk.tools.held import Held
 from audiochunk.tools.stored import Finding, first_difference, open_file, open_shard, read_manifest
 from audiochunk.tools.table import check_table
 
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
+
 _MAX_CARD_BYTES = 2**28  # one with the checksums of a million shards
 
 
-def verify(folder: Path, *, on_bytes: Callable[[int], None] | None = None) -> list[Finding]:
+def verify(folder: "Folder", *, on_bytes: Callable[[int], None] | None = None) -> list[Finding]:
     """All that is wrong with a dataset: nothing, if it is what it says.
 
     Compared are the manifest with its schema; the files that are there with those it names; cards that lie there with
@@ -38,7 +42,7 @@ def verify(folder: Path, *, on_bytes: Callable[[int], None] | None = None) -> li
     content, nor one of an option from which nothing in the dataset follows (`split_seed` where everything is "train").
 
     Args:
-        folder: of the dataset.
+        folder: of the dataset. In a store, all of it is fetched, one object at a time, and none is taken from a cache.
         on_bytes: told of the bytes of chunks, uncompressed, as they are looked at.
 
     Returns:
@@ -47,7 +51,8 @@ def verify(folder: Path, *, on_bytes: Callable[[int], None] | None = None) -> li
 
     Raises:
         NoDatasetError: there is no dataset here.
-        MachineError: too many files are open.
+        MachineError: too many files are open, or there is no room for a copy of an object.
+        StoreError: the store that the folder is in could not be read.
     """
     manifest = read_manifest(folder)
     if isinstance(manifest, Finding):
@@ -77,8 +82,13 @@ def _numbered(manifest: Manifest) -> Iterator[tuple[int, ShardEntry]]:
         yield from enumerate(entries)
 
 
-def _unknown_files(folder: Path, manifest: Manifest) -> Iterator[Finding]:
+def _unknown_files(folder: "Folder", manifest: Manifest) -> Iterator[Finding]:
     known = {MANIFEST, RECORDINGS, *(shard.name for shard in manifest.shards)}
+    if not isinstance(folder, Path):
+        stored = {info.name.partition("/")[0] for info in folder.objects.list()}
+        for name in sorted(stored - known - {*BESIDE, BUILD_FOLDER}):
+            yield Finding(printable(name), "name", "only files that the manifest names", "another one")
+        return
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
@@ -101,10 +111,10 @@ def _names(folder: Path) -> list[str]:
     return []
 
 
-def _cards(folder: Path, manifest: Manifest) -> Iterator[Finding]:
+def _cards(folder: "Folder", manifest: Manifest) -> Iterator[Finding]:
     """Look whether a card that lies here is of this dataset; one that does not say is not judged."""
     for name in (README, CROISSANT):
-        with suppress(OSError), open_plain(folder / name) as file:
+        with suppress(OSError), open_in(folder, name) as file:
             if is_of_another(name, file.read(_MAX_CARD_BYTES), manifest):
                 yield Finding(name, "dataset", "a card of this dataset", "one of another; make it anew")
 
@@ -159,7 +169,7 @@ def _padding_of_shards(shards: list[ShardEntry], held: Held, encoding: Encoding)
 
 
 def _check_shard(
-    folder: Path,
+    folder: "Folder",
     entry: ShardEntry,
     index: int,
     manifest: Manifest,

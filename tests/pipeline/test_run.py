@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,10 +25,12 @@ from audiochunk.errors import (
     RecordingsError,
 )
 from audiochunk.pipeline import build_folder, prepare, run
+from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.shards import ShardResult
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.signal import audio
+from audiochunk.signal.audio import AudioInfo
 from audiochunk.signal.encode import encode
 from audiochunk.storage.manifest import BUILD_FOLDER, Manifest
 from audiochunk.storage.recordings import RecordingRow, read_rows
@@ -509,6 +511,20 @@ def test_splits_by_table_folder_and_share_put_whole_recordings_on_one_side(wavs:
     for recording, split in shares.plan.recordings.placed():
         by_folder.setdefault(os.path.dirname(recording.path).decode(), set()).add(split)
     assert all(len(splits) == 1 for splits in by_folder.values())
+
+
+def test_more_shards_than_a_manifest_names_are_refused_before_anything_is_built(
+    wavs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "scan", lambda *_: _of_many_chunks(2 * 10**6))
+    with pytest.raises(ConfigError, match=r"2,000,000 shards are more than .* larger shard size .* it is 2,048 bytes"):
+        run.build(wavs, tmp_path / "out", BuildConfig.make(shard_size=2048, compress="zstd"))
+    assert not (tmp_path / "out").exists()
+    assert len(prepare.make_plan(wavs, BuildConfig.make(shard_size=4096)).shards) == 10**6
+
+
+def _of_many_chunks(n: int) -> Iterator[Scanned]:
+    yield Scanned(b"a.wav", 1, 1, AudioInfo(8000, 1, n * 2048, "PCM_16"))
 
 
 def test_a_split_that_gets_nothing_is_listed_and_warned_about(wavs: Path, tmp_path: Path) -> None:

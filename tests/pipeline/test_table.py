@@ -53,9 +53,9 @@ def test_the_table_is_that_of_the_plan(planned: Plan, tmp_path: Path, pieces: in
         entry = table.finish({}, {})
     wanted = list(rows(planned))
     assert list(read_rows(tmp_path, entry)) == wanted == watcher.rows
-    assert table.skipped == sum(row.error is not None for row in wanted)
-    assert set(table.splits) == {"test", "train", "val"}
-    for name, totals in table.splits.items():
+    assert table.totals.skipped == sum(row.error is not None for row in wanted)
+    assert set(table.totals.splits()) == {"test", "train", "val"}
+    for name, totals in table.totals.splits().items():
         used = [row for row in wanted if row.split == name and row.error is None]
         assert totals.recordings == len(used)
         assert totals.chunks == sum(row.chunks for row in used)
@@ -95,7 +95,7 @@ def test_what_turned_out_meanwhile_is_in_the_table(
     wanted = list(rows(planned, failed=failed, records=records))
     assert list(read_rows(tmp_path, entry)) == wanted == watcher.rows
     assert any(row.clipped for row in wanted) == bool(clipped)
-    assert table.skipped == sum(row.error is not None for row in wanted)
+    assert table.totals.skipped == sum(row.error is not None for row in wanted)
     assert watcher.times_begun == times_begun
     assert os.listdir(tmp_path) == ["recordings.jsonl"]
 

@@ -3,13 +3,14 @@
 import itertools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile as sf
 
-pytest.importorskip("fsspec", reason="no fsspec: pip install 'audiochunk[remote]'")
-pytest.importorskip("s3fs", reason="no s3fs: pip install 'audiochunk[remote]'")
-pytest.importorskip("moto.server", reason="no moto: pip install 'audiochunk[dev]'")
-
+from audiochunk.config import BuildConfig
+from audiochunk.pipeline import run
 from audiochunk.storage import objects
 
 from .servers import ACCESS_KEY, SECRET_KEY, TOKEN, Proxy, make_bucket, proxy_to, s3_server
@@ -20,6 +21,7 @@ _names = itertools.count()
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The address of an S3 server."""
+    pytest.importorskip("moto.server", reason="no moto: pip install 'audiochunk[dev]'")
     with s3_server() as endpoint:
         yield endpoint
 
@@ -27,8 +29,8 @@ def server() -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Nothing of the machine's own configuration, odd credentials, and no long waiting."""
-    import fsspec.config
-
+    config = pytest.importorskip("fsspec.config", reason="no fsspec: pip install 'audiochunk[remote]'")
+    pytest.importorskip("s3fs", reason="no s3fs: pip install 'audiochunk[remote]'")
     for name in [name for name in os.environ if name.startswith(("AWS_", "FSSPEC_", "HF_", "GOOGLE_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
@@ -40,7 +42,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     patient = {"config_kwargs": {"connect_timeout": 0.5, "read_timeout": 0.5}}
-    monkeypatch.setattr(fsspec.config, "conf", {"s3": patient})
+    monkeypatch.setattr(config, "conf", {"s3": patient})
     monkeypatch.setattr(objects, "PAUSES_S", (0.0, 0.0, 0.0))
     return monkeypatch
 
@@ -70,3 +72,51 @@ def memory(environment: pytest.MonkeyPatch) -> str:
     environment.setattr(MemoryFileSystem, "store", {})
     environment.setattr(MemoryFileSystem, "pseudo_dirs", [""])
     return "memory://folder"
+
+
+@pytest.fixture
+def cache(environment: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder of an empty cache, in which what is fetched is kept."""
+    folder = tmp_path / "cache"
+    environment.setenv("AUDIOCHUNK_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wavs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of recordings."""
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("remote") / "wavs"
+    folder.mkdir()
+    for number in range(6):
+        frames = int(rng.integers(4000, 30_000))
+        samples = np.cumsum(rng.integers(-300, 301, (frames, 1 + number % 2)), axis=0).astype(np.int16)
+        sf.write(folder / f"{number} ü.wav", samples, 8000)
+    return folder
+
+
+@pytest.fixture(scope="session", params=["none", "zstd"])
+def dataset(request: pytest.FixtureRequest, wavs: Path) -> Path:
+    """The folder of a dataset with a good many shards, and with two splits."""
+    return _built(wavs, request.param)
+
+
+@pytest.fixture(scope="session")
+def raw_dataset(wavs: Path) -> Path:
+    """The same, not compressed."""
+    return _built(wavs, "none")
+
+
+def _built(wavs: Path, compress: str) -> Path:
+    out = wavs.parent / compress
+    if not out.exists():
+        config = BuildConfig.make(shard_size=8 * 2048, split="train=0.8,val=0.2", split_seed=1, compress=compress)
+        run.build(wavs, out, config, workers=1, fsync=False)
+    return out
+
+
+def put(dataset: Path, url: str) -> str:
+    """Copy a dataset into a store, and give its URL back."""
+    store = objects.Objects(f"{url}/shards")
+    for path in sorted(dataset.iterdir()):
+        store.upload(path, path.name)
+    return store.url

@@ -20,6 +20,9 @@ from audiochunk.storage.urls import is_url, local_path
 
 from .servers import ACCESS_KEY, SECRET_KEY, TOKEN, Fault, Proxy
 
+# From 3.12 on, Python warns of every fork of a process that has threads; that it works is what is tested.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+
 BIG = os.urandom(100_000)
 
 

@@ -109,10 +109,10 @@ def spoil(data: bytes, what: str) -> bytes:
         "an unknown field": data.replace(b'{"bytes"', b'{"album":"x","bytes"', 1),
         "a missing field": data.replace(b'"clipped":0,', b"", 1),
         "a float": data.replace(b'"chunks":4', b'"chunks":4.0', 1),
-        "a blank line": data + b"\n",
+        "a blank line": b"\n" + data,
         "empty": b"",
         "no JSON": b"\0" * len(data),
-        "deep nesting": data + b'{"notes":' + b"[" * 100_000 + b"\n",
+        "deep nesting": b'{"notes":' + b"[" * 100_000 + b"\n" + data,
     }[what]
 
 

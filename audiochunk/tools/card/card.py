@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audiochunk.errors import ConfigError, OutputExistsError, printable
 from audiochunk.storage.files import open_plain, write_whole
@@ -13,9 +14,12 @@ from audiochunk.tools.card.holdings import checksums, look
 from audiochunk.tools.card.marks import CROISSANT, README, is_untouched
 from audiochunk.tools.card.readme import describe, readme
 
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
+
 
 def write_card(
-    folder: Path,
+    folder: "Folder",
     about: About,
     *,
     out: Path | None = None,
@@ -42,7 +46,9 @@ def write_card(
         OutputExistsError: a file of this name is there that was not written here, or was edited since.
         OSError: something could not be read or written.
     """
-    to = folder if out is None else out
+    to = out if out is not None else folder
+    if not isinstance(to, Path):
+        raise ConfigError(f"{to}: a card is written into a folder here; give one with --out, and upload its files")
     held = look(folder)
     _check(to, overwrite=overwrite)
     description = about.description or describe(held)

@@ -3,13 +3,16 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from audiochunk.errors import DatasetError
-from audiochunk.storage.files import open_plain
 from audiochunk.storage.manifest import Manifest
 from audiochunk.storage.recordings import RecordingRow, read_rows
+from audiochunk.storage.remote import open_in
 from audiochunk.tools.summary import Summary, Tally
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 _PIECE = 2**20
 
@@ -33,7 +36,7 @@ class Holdings:
     columns: tuple[str, ...]
 
 
-def look(folder: Path) -> Holdings:
+def look(folder: "Folder") -> Holdings:
     """What the dataset in a folder holds, without its shards.
 
     Raises:
@@ -48,12 +51,12 @@ def look(folder: Path) -> Holdings:
         tally.add(row)
         optional.update(name for name in ("error", "path_hex") if getattr(row, name) is not None)
     always = set(RecordingRow.__struct_fields__) - {"error", "path_hex"}
-    sha256, n = _sha256(folder / manifest.recordings.name)
+    sha256, n = _sha256(folder, manifest.recordings.name)
     return Holdings(manifest, tally.summary(manifest.splits), sha256, n, tuple(sorted(always | optional)))
 
 
 def checksums(
-    folder: Path, manifest: Manifest, *, on_bytes: Callable[[int], None] | None = None
+    folder: "Folder", manifest: Manifest, *, on_bytes: Callable[[int], None] | None = None
 ) -> Iterator[tuple[str, str]]:
     """Every shard's name and SHA-256 in hex, in the manifest's order.
 
@@ -67,15 +70,15 @@ def checksums(
         OSError: one could not be read.
     """
     for shard in manifest.shards:
-        sha256, n = _sha256(folder / shard.name, on_bytes)
+        sha256, n = _sha256(folder, shard.name, on_bytes)
         if n != shard.bytes:
             raise DatasetError(folder / shard.name, f"{n:,} bytes, {shard.bytes:,} expected")
         yield shard.name, sha256
 
 
-def _sha256(path: Path, on_bytes: Callable[[int], None] | None = None) -> tuple[str, int]:
+def _sha256(folder: "Folder", name: str, on_bytes: Callable[[int], None] | None = None) -> tuple[str, int]:
     digest, n = hashlib.sha256(), 0
-    with open_plain(path) as file:
+    with open_in(folder, name) as file:
         while piece := file.read(_PIECE):
             digest.update(piece)
             n += len(piece)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from audiochunk.errors import ConfigError
 from audiochunk.pipeline.executors import Workers, refuse_to_run_in_a_worker
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.storage.manifest import Manifest
+from audiochunk.storage.remote import RemoteFolder, folder_at
 from audiochunk.tools.codecs.entropy import entropy
 from audiochunk.tools.facts.copies import (
     Streams,
@@ -29,7 +29,7 @@ _TASK_BYTES, _TASK_ROWS = 2**24, 1000
 
 
 def collect(
-    folder: str | os.PathLike[str],
+    folder: str | os.PathLike[str] | RemoteFolder,
     *,
     splits: Iterable[str] | None = None,
     stats: Iterable[str] = ALL,
@@ -56,7 +56,8 @@ def collect(
     if workers > 1:
         refuse_to_run_in_a_worker()
     asked = known(stats)
-    manifest = Manifest.read(Path(folder))
+    folder = folder_at(folder)
+    manifest = Manifest.read(folder)
     names = sorted(set(manifest.splits if splits is None else splits))
     datasets = [ChunkDataset(folder, name) for name in names]
     if not datasets:

@@ -4,7 +4,6 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from audiochunk.errors import printable
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.storage.manifest import Manifest
 from audiochunk.storage.recordings import RecordingRow, read_rows
+from audiochunk.storage.remote import name_of
 from audiochunk.tools.facts import Facts
 from audiochunk.tools.report import contents, figures, pictures
 from audiochunk.tools.report.clip import Clip, choose, clips
@@ -22,6 +22,7 @@ from audiochunk.tools.summary import Summary, describe_encoding, summarize
 from audiochunk.tools.text import count, duration, percent, rate, size
 
 if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
     from audiochunk.tools.report.comparison import Comparison
 
 _SOUND_BYTES = 6_000_000  # of all players together: 8 MB as base64
@@ -39,7 +40,7 @@ class Card:
 
 
 def page(
-    folder: Path,
+    folder: "Folder",
     *,
     facts: Facts,
     comparison: "Comparison | None" = None,
@@ -67,7 +68,7 @@ def page(
     summary = summarize(rows, encoding=manifest.encoding, splits=manifest.splits)
     cards = [_card(clip, number) for number, clip in enumerate(_gallery(folder, manifest, rows, gallery, seed))]
     values = {
-        "title": printable(title if title is not None else folder.resolve().name or "dataset"),
+        "title": printable(title if title is not None else name_of(folder) or "dataset"),
         "version": __version__,
         "manifest": manifest,
         "encoding": describe_encoding(manifest.encoding, summary.kinds),
@@ -94,7 +95,7 @@ def page(
     return _fill_in(values).encode()
 
 
-def _gallery(folder: Path, manifest: Manifest, rows: Sequence[RecordingRow], n: int, seed: int) -> list[Clip]:
+def _gallery(folder: "Folder", manifest: Manifest, rows: Sequence[RecordingRow], n: int, seed: int) -> list[Clip]:
     datasets = {name: ChunkDataset(folder, name) for name in manifest.splits}
     used = [row for row in rows if row.error is None]
     return clips(datasets, choose(used, n, seed=seed), max_bytes=_SOUND_BYTES)

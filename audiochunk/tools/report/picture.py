@@ -1,6 +1,5 @@
 """One picture of a dataset: the histogram of its codes, and a gallery of its recordings."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audiochunk.errors import printable
@@ -17,13 +16,15 @@ from audiochunk.tools.text import count, rate
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from audiochunk.storage.remote import Folder
+
 _ACROSS = 3
 _TOP, _CELL = 214.0, 190.0  # points
 _NAME = 46  # characters of a path that fit above its picture
 _CLIP_BYTES = 2**26  # of all clips: they are only looked at
 
 
-def picture(folder: Path, *, gallery: int = 12, seed: int = 0) -> bytes:
+def picture(folder: "Folder", *, gallery: int = 12, seed: int = 0) -> bytes:
     """The codes and some recordings of a dataset as a PNG file; the same bytes from the same arguments.
 
     Args:
@@ -40,7 +41,7 @@ def picture(folder: Path, *, gallery: int = 12, seed: int = 0) -> bytes:
         return png(draw(folder, gallery=gallery, seed=seed))
 
 
-def draw(folder: Path, *, gallery: int, seed: int) -> "Figure":
+def draw(folder: "Folder", *, gallery: int, seed: int) -> "Figure":
     """The picture, before it is a file; to be drawn in `style`."""
     manifest = Manifest.read(folder)
     datasets = {name: ChunkDataset(folder, name) for name in sorted(manifest.splits)}

@@ -1,0 +1,38 @@
+"""The page about a million hours has the tables that its script computes, and what it says of limits holds."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import audiochunk
+from audiochunk.storage.manifest import MAX_MANIFEST_BYTES
+
+ROOT = Path(audiochunk.__file__).parents[1]
+PAGE = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def scale(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    spec = importlib.util.spec_from_file_location("scale", ROOT / "benchmarks" / "scale.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "scale", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_are_those_of_the_script(scale: ModuleType) -> None:
+    made = scale.tables(1_000_000, 16_000, 1)
+    for table in made:
+        rows = table.markdown().split("\n\n")[-1].strip()
+        assert rows in PAGE, table.title
+    assert PAGE.count("\n| --- |") == len(made)
+
+
+def test_the_limit_of_a_manifest_is_the_one_of_the_format(scale: ModuleType) -> None:
+    assert scale.MOST_MANIFEST == MAX_MANIFEST_BYTES
