@@ -1,6 +1,5 @@
 """The recordings of a scan, in path order, in memory or in a file: there may be ten million."""
 
-import tempfile
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -9,6 +8,7 @@ from typing import IO, SupportsIndex, overload
 
 import msgspec
 
+from audiochunk.errors import MachineError, reason
 from audiochunk.pipeline.pages import PageIndex, Pages
 from audiochunk.pipeline.scan import Scanned
 
@@ -46,7 +46,7 @@ class Catalog(Sequence[Scanned]):
         """Take in the next recording.
 
         Raises:
-            OSError: the file could not be written.
+            MachineError: the file could not be written.
         """
         number = self._numbers.get(split)
         if number is None:
@@ -60,11 +60,7 @@ class Catalog(Sequence[Scanned]):
         if len(self._in_memory) < _IN_MEMORY:
             self._in_memory.append(self._last)
         else:
-            if self._in_file is None:
-                file = tempfile.TemporaryFile(prefix="audiochunk-", buffering=0)  # noqa: SIM115  # closed with this
-                weakref.finalize(self, file.close)
-                self._in_file = Pages(file)
-            self._in_file.append(msgspec.msgpack.encode(self._last))
+            self._put_away(msgspec.msgpack.encode(self._last))
         self._last = _Page([], [])
 
     def __len__(self) -> int:
@@ -151,6 +147,21 @@ class Catalog(Sequence[Scanned]):
         if len(catalog._in_file) != -(-recordings // _PAGE):
             raise ValueError(f"{len(catalog._in_file)} pages of {recordings} recordings")
         return catalog
+
+    def _put_away(self, page: bytes) -> None:
+        import tempfile  # and much behind it, which few builds need
+
+        try:
+            if self._in_file is None:
+                file = tempfile.TemporaryFile(prefix="audiochunk-", buffering=0)  # noqa: SIM115  # closed with this
+                weakref.finalize(self, file.close)
+                self._in_file = Pages(file)
+            self._in_file.append(page)
+        except OSError as error:
+            raise MachineError(
+                f"the list of recordings does not fit into the folder for temporary files ({reason(error)}); set TMPDIR"
+                " to another one"
+            ) from error
 
     def _pages(self, first: int = 0) -> Iterator[_Page]:
         for number in range(first, -(-self._n // _PAGE)):

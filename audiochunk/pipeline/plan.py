@@ -111,7 +111,7 @@ class Planner:
         """Take in the next recording.
 
         Raises:
-            OSError: the catalog could not be written.
+            MachineError: the catalog could not be written.
         """
         number = len(self._catalog)
         self._catalog.add(recording, split)
@@ -120,7 +120,7 @@ class Planner:
             layout = self._layouts[split] = Layout()
         if recording.info is None:
             return
-        in_stream = stream_of(recording.info, self._config).n_chunks
+        in_stream = Stream.count_chunks(recording.info.frames, recording.info.channels, self._config.encoding)
         before = layout.chunks
         layout.chunks += in_stream * len(self._config.encoding.streams(recording.info.channels))
         for chunk in range(-before % self._per_shard, layout.chunks - before, self._per_shard):
@@ -141,7 +141,7 @@ def plan(
     """The plan of recordings in path order, given the split of each; the rest as for `Planner`.
 
     Raises:
-        OSError: the catalog could not be written.
+        MachineError: the catalog could not be written.
     """
     planner = Planner(config, asked)
     for recording, split in zip(recordings, splits, strict=True):
@@ -227,7 +227,7 @@ class ShardPlans(Sequence[ShardPlan]):
         return min(per_shard, layout.chunks - (index - layout.first_shard) * per_shard)
 
     def _shard(self, split: str, index: int) -> ShardPlan:
-        plan, layout = self._plan, self._plan.layouts[split]
+        plan, layout, encoding = self._plan, self._plan.layouts[split], self._plan.config.encoding
         per_shard = chunks_per_shard(plan.config)
         at = index - layout.first_shard
         room = min(per_shard, layout.chunks - at * per_shard)
@@ -236,10 +236,10 @@ class ShardPlans(Sequence[ShardPlan]):
         for recording in plan.recordings.of_split(split, number):
             if recording.info is None:
                 continue
-            in_stream = stream_of(recording.info, plan.config).n_chunks
+            in_stream = Stream.count_chunks(recording.info.frames, recording.info.channels, encoding)
             if not in_stream:
                 continue
-            for channel in plan.config.encoding.streams(recording.info.channels)[stream:]:
+            for channel in encoding.streams(recording.info.channels)[stream:]:
                 n = min(in_stream - first, room)
                 parts.append(Part(recording, channel, first, n))
                 room, first = room - n, 0

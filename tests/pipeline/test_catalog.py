@@ -1,5 +1,7 @@
 """The recordings of a scan: the same ones whether they are in memory or in a file."""
 
+import errno
+import os
 import tempfile
 import weakref
 from collections.abc import Callable
@@ -113,7 +115,18 @@ def test_a_file_that_was_changed_is_noticed(tmp_path: Path, monkeypatch: pytest.
                 Catalog.read(file, index, recordings=recordings, names=["train"])
 
 
-def test_ten_times_as_many_recordings_take_no_more_memory() -> None:
+def test_a_full_disk_is_told_of_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(module, "_PAGE", 4)
+    monkeypatch.setattr(module, "_IN_MEMORY", 1)
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(MachineError, match=r"temporary files \(no space left on device\); set TMPDIR"):
+        filled(["train"] * 8)
+
+
+def test_twice_as_many_recordings_take_no_more_memory() -> None:
     import tracemalloc
 
     peaks = []

@@ -1,5 +1,7 @@
 """Codes <-> chunks, against lists that are built code by code."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -222,3 +224,19 @@ def test_no_chunks_need_no_frames() -> None:
     stream = Stream.of(100, 2, Encoding())
     assert stream.n_chunks == 0
     assert list(stream.spans(0, 0, max_frames=10)) == []
+
+
+@given(
+    st.integers(0, 10**7),
+    st.integers(1, 9),
+    st.sampled_from(["blocks", "mono", "split"]),
+    st.sampled_from(["drop", "pad"]),
+    st.sampled_from([8, 12, 16, 24]),
+)
+@settings(deadline=None)
+def test_chunks_are_counted_alike_without_a_stream(
+    frames: int, channels: int, layout: Any, tail: Any, bits: Any
+) -> None:
+    block = "auto" if layout == "blocks" else None
+    encoding = Encoding(bits=bits, layout=layout, tail=tail, block=block, chunk_bytes=1020)
+    assert Stream.count_chunks(frames, channels, encoding) == Stream.of(frames, channels, encoding).n_chunks
