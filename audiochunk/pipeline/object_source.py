@@ -48,7 +48,7 @@ class ObjectSource(ByteSource):
 
     Windows are small where reading jumps about, as it does in headers, and twice as long each time as long as it goes
     straight on, so that no more is fetched in vain than was wanted before. Where it is known which bytes are wanted
-    (`expect`), they come in the longest windows, and the next one while this one is used.
+    (`expect`), they come in the longest windows. A window that will be wanted next is fetched while this one is used.
 
     Args:
         objects: the input folder.
@@ -65,10 +65,15 @@ class ObjectSource(ByteSource):
         self._coming: tuple[int, Future[bytes]] | None = None
         self._length = FIRST_BYTES
         self._expected = range(0)
+        self._likely_end = 0
 
     def expect(self, wanted: range) -> None:
         """Have a range of bytes fetched, and no more, once reading begins there."""
         self._expected = range(wanted.start, min(wanted.stop, self.size))
+
+    def expect_until(self, end: int) -> None:
+        """Have reading that goes straight on go on until about there."""
+        self._likely_end = min(end, self.size)
 
     def read_into(self, view: memoryview, at: int) -> int:
         """Fill the beginning of `view` with what lies at `at`; 0 bytes only at the end.
@@ -115,18 +120,23 @@ class ObjectSource(ByteSource):
             data = self._coming[1].result()
         else:
             data = self._fetch(at, min(self._length, self.size - at))
-        self._come(at + len(data))
+        self._come(at + len(data), is_next=is_next)
         if len(self._windows) == _KEPT:
             # The header is read again and again; a window in the middle is not.
             del self._windows[1 if self._windows[0][0] == 0 else 0]
         self._windows.append((at, data))
         return data
 
-    def _come(self, at: int) -> None:
+    def _come(self, at: int, *, is_next: bool) -> None:
         """Have the window at `at` fetched meanwhile, if it will be wanted."""
         self._coming = None
-        if self._executor is not None and at in self._expected:
+        if at in self._expected:
             n = min(MOST_BYTES, self._expected.stop - at)
+        elif is_next and at < self._likely_end:
+            n = min(2 * self._length, MOST_BYTES, self.size - at)
+        else:
+            return
+        if self._executor is not None:
             self._coming = at, self._executor.submit(self._fetch, at, n)
 
     def _fetch(self, at: int, n: int) -> bytes:

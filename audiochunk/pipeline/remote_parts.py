@@ -50,8 +50,12 @@ class RemoteParts:
         """
         if part.bytes > WHOLE_BYTES:
             source = ObjectSource(self._objects, part.path, size=part.bytes, version=part.mtime_ns, ahead=self._threads)
-            if (wanted := byte_range(part, self._encoding)) is not None:
-                source.expect(wanted)
+            frames = frame_range(part, self._encoding)
+            if (form := part.info.form) is not None:
+                stride = form.width * part.info.channels
+                source.expect(range(form.offset + frames.start * stride, form.offset + frames.stop * stride))
+            else:
+                source.expect_until(part.bytes * frames.stop // part.info.frames)
             return source
         if self._last is None or self._last[0] != part.path:
             self._last = None  # to be let go of before more is fetched
@@ -75,15 +79,10 @@ class RemoteParts:
         return self._threads.submit(fetch_whole, self._objects, part.path, size=part.bytes, version=part.mtime_ns)
 
 
-def byte_range(part: TaskPart, encoding: Encoding) -> range | None:
-    """The bytes of its recording that a part needs; None where only a decoder knows."""
-    form = part.info.form
-    if form is None:
-        return None
+def frame_range(part: TaskPart, encoding: Encoding) -> range:
+    """The frames of its recording that a part needs."""
     stream = part.stream(encoding)
     first = part.first * stream.codes_per_chunk
     end = first + stream.real_codes(part.first, part.chunks)
-    group = stream.block * stream.channels
-    start_frame = first if stream.channels == 1 else first // group * stream.block
-    stride = form.width * part.info.channels
-    return range(form.offset + start_frame * stride, form.offset + stream.frames_in(end, incomplete=True) * stride)
+    start = first if stream.channels == 1 else first // (stream.block * stream.channels) * stream.block
+    return range(start, stream.frames_in(end, incomplete=True))
