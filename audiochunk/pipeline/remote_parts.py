@@ -11,7 +11,7 @@ from audiochunk.pipeline.places import objects_at
 from audiochunk.signal.source import ByteSource
 
 WHOLE_BYTES = 2**23  # a recording of up to so much is fetched whole: more requests would take longer
-_AHEAD_BYTES = 2**25  # that are held, or on their way, for parts to come
+AHEAD_BYTES = 2**25  # that are held, or on their way, for parts to come
 _THREADS = 16
 
 
@@ -70,7 +70,7 @@ class RemoteParts:
         return self._last[1].result()
 
     def _fill(self) -> None:
-        while self._left and (not self._coming or self._ahead + self._left[0].bytes <= _AHEAD_BYTES):
+        while self._left and (not self._coming or self._ahead + self._left[0].bytes <= AHEAD_BYTES):
             part = self._left.popleft()
             self._coming[part.path] = self._fetch(part)
             self._ahead += part.bytes
