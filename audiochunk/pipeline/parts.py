@@ -10,6 +10,7 @@ import numpy as np
 
 from audiochunk.config import Encoding
 from audiochunk.errors import PassingRecordingError, RecordingError
+from audiochunk.pipeline.inputs import opened_input
 from audiochunk.pipeline.interrupts import uninterrupted
 from audiochunk.signal.audio import AudioInfo, Recording
 from audiochunk.signal.chunking import Span, Stream
@@ -115,19 +116,20 @@ def encode_part(part: TaskPart, encoding: Encoding, *, root: bytes) -> Generator
         RecordingError: the recording changed since it was scanned, or cannot be decoded.
     """
     stream = part.stream(encoding)
-    source = _open(part, root, None)
-    try:
-        with closing(_decode(source, part, stream, _DECODED_AT_ONCE)) as spans:
-            for span, decoded in spans:
-                samples = arrange(decoded.samples, span, encoding, channel=part.channel)
-                codes = quantize(samples, bits=encoding.bits, quantizer=encoding.quantizer)
-                yield pack(codes, encoding), _count(decoded.clipped, span, part)
-        padding = _padding(stream, part)
-        for start in range(0, padding, _PADDED_AT_ONCE):
-            yield silence(min(padding - start, _PADDED_AT_ONCE), encoding), 0
-        _check_unchanged(source, part)
-    finally:
-        close(source)
+    with opened_input(root, (part,), encoding) as folder:
+        source = _open(part, root, folder)
+        try:
+            with closing(_decode(source, part, stream, _DECODED_AT_ONCE)) as spans:
+                for span, decoded in spans:
+                    samples = arrange(decoded.samples, span, encoding, channel=part.channel)
+                    codes = quantize(samples, bits=encoding.bits, quantizer=encoding.quantizer)
+                    yield pack(codes, encoding), _count(decoded.clipped, span, part)
+            padding = _padding(stream, part)
+            for start in range(0, padding, _PADDED_AT_ONCE):
+                yield silence(min(padding - start, _PADDED_AT_ONCE), encoding), 0
+            _check_unchanged(source, part)
+        finally:
+            close(source)
 
 
 def _open(part: TaskPart, root: bytes, folder: int | Opener | None) -> Source:

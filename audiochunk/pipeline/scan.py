@@ -174,12 +174,17 @@ def probe_found(root: bytes, found: Found, *, dir_fd: int | None = None) -> Scan
     """What a found file holds, or why it cannot be used.
 
     Args:
-        root: the input folder.
+        root: the input folder, or its URL.
         found: a file below it.
         dir_fd: the input folder, open: looking a name up from there is quicker.
     """
     if found.error is not None:
         return Scanned(found.path, 0, 0, None, found.error)
+    if is_store(root):
+        from audiochunk.pipeline.remote_scan import probe_objects
+
+        (scanned,) = probe_objects(root, [found])
+        return scanned
     size = mtime_ns = 0
     try:
         fd = open_file(found.path if dir_fd is not None else os.path.join(root, found.path), dir_fd=dir_fd)
@@ -235,7 +240,7 @@ def scan(root: bytes, globs: Globs, workers: Workers | None = None) -> Iterator[
     Raises:
         InputError: the folder cannot be listed.
     """
-    wanted = (found for found in _walk(root) if globs.want(found.path))
+    wanted = (found for found in walk_input(root) if globs.want(found.path))
     first = list(islice(wanted, 2 * _AT_ONCE)) if workers is not None and workers.are_processes else []
     if workers is not None and len(first) == 2 * _AT_ONCE:
         yield from _scan_in_batches(root, chain(first, wanted), workers)
@@ -243,7 +248,13 @@ def scan(root: bytes, globs: Globs, workers: Workers | None = None) -> Iterator[
     yield from _probe_all(root, chain(first, wanted))
 
 
-def _walk(root: bytes) -> Iterator[Found]:
+def walk_input(root: bytes) -> Iterator[Found]:
+    """What `walk` finds below a folder, or the same below a URL.
+
+    Raises:
+        InputError: it cannot be listed, or not in the order of paths.
+        StoreError: the store could not be asked.
+    """
     if not is_store(root):
         return walk(root)
     from audiochunk.pipeline.remote_scan import walk_objects

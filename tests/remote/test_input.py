@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ from audiochunk.pipeline.scan import Found
 from audiochunk.signal.encoder import Encoder
 from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.objects import Objects
+from audiochunk.tools.against import verify_against
 
 from .made import Between, built, files_of, make_recordings, put
 from .servers import ACCESS_KEY, SECRET_KEY, TOKEN, Fault, Proxy
@@ -112,6 +114,46 @@ def test_real_recordings_are_the_same_by_ranges(memory: str, recordings: Path, t
 
 def test_a_file_url_is_a_folder(folder: Path, tmp_path: Path) -> None:
     assert built(folder.as_uri().replace("%20", " "), tmp_path / "a") == built(folder, tmp_path / "b")
+
+
+def test_a_dataset_is_verified_against_recordings_in_a_store(
+    memory: str, folder: Path, tmp_path: Path, by_ranges: None
+) -> None:
+    put(folder, memory)
+    built(folder, tmp_path / "shards")
+    assert verify_against(tmp_path / "shards", memory) == []
+    changed = Objects(memory).read("a/00 ü+%.wav")
+    Objects(memory).write("a/00 ü+%.wav", changed[:3000] + b"otherwise" + changed[3009:])
+    Objects(memory).remove("a/04 ü+%.w64")
+    different, missing = verify_against(tmp_path / "shards", memory)
+    assert "(a/00 ü+%.wav)" in different.place
+    assert (missing.file, missing.place, missing.found) == ("a/04 ü+%.w64", "file", "nothing")
+
+
+@pytest.mark.parametrize("at", [3, 20, 60])
+def test_an_interrupt_while_a_recording_is_decoded_is_no_fault_of_the_recording(
+    memory: str, folder: Path, tmp_path: Path, by_ranges: None, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """It comes while libsndfile reads through Python, where an exception would be lost."""
+    put(folder, memory)
+    read, left = Objects.read, [-1]
+
+    def interrupted(self: Objects, name: str, start: int = 0, size: int | None = None) -> bytes:
+        left[0] -= 1
+        if left[0] == 0:
+            signal.raise_signal(signal.SIGINT)
+        return read(self, name, start, size)
+
+    monkeypatch.setattr(Objects, "read", interrupted)
+    options = options_of(on_error="skip", include=["*.flac", "*.caf", "*.au"])
+
+    def begin() -> None:
+        left[0] = at
+
+    with pytest.raises(KeyboardInterrupt):
+        run.build(memory, tmp_path / "out", options, workers=1, watcher=Between(begin))
+    assert left[0] <= 0
+    assert run.build(memory, tmp_path / "out", options, workers=1).manifest.skipped == 0
 
 
 # -- what is not as it was
