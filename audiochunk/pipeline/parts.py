@@ -102,7 +102,7 @@ def write_part(part: TaskPart, encoder: Encoder, *, root: bytes, folder: int | O
         # One look, afterwards, tells of a file that was another one already and of one that changed while it was read.
         _check_unchanged(source, part)
     finally:
-        close(source)
+        os.close(source) if isinstance(source, int) else source.close()
     encoder.pad(_padding(stream, part))
     return clipped
 

@@ -180,7 +180,7 @@ def probe_found(root: bytes, found: Found, *, dir_fd: int | None = None) -> Scan
     """
     if found.error is not None:
         return Scanned(found.path, 0, 0, None, found.error)
-    if is_store(root):
+    if dir_fd is None and is_store(root):
         from audiochunk.pipeline.remote_scan import probe_objects
 
         (scanned,) = probe_objects(root, [found])
