@@ -99,8 +99,8 @@ def build(
 
     Args:
         source: folder of recordings, or its URL in an object store.
-        out: folder of the dataset, or its URL. A dataset of the same recordings and options that is there already is left
-            alone, an interrupted build is gone on with.
+        out: folder of the dataset, or its URL. A dataset of the same recordings and options that is there already is
+            left alone, an interrupted build is gone on with.
         config: all options at once, in the place of `options`.
         split_file: table of path or folder, tab, split.
         workers: processes to use; None means as many as this process may use CPUs. The bytes do not depend on it.

@@ -277,7 +277,7 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             ConfigError: as `make` does.
         """
         flat = {**msgspec.structs.asdict(self.encoding), **msgspec.structs.asdict(self.options)}
-        if self.compression is not None:
+        if self.compression is not None and options.get("compress") != "none":
             flat["compress"] = f"{self.compression.codec}:{self.compression.level}"
             flat["chunks_per_frame"] = self.compression.chunks_per_frame
         return BuildConfig.make(**(flat | options))

@@ -25,6 +25,8 @@ V1 = TESTS / "golden" / "v1"
 PAGE = (TESTS.parent / "docs" / "format.md").read_text(encoding="utf-8")
 NAMES = sorted(path.parent.name for path in V1.glob("*/manifest.json"))
 UNUSABLE = {"music/nan.wav", "x.wav"}
+EXPECTED = json.loads((V1 / "expected.json").read_bytes())
+LATER = {name: expected["later"] for name, expected in EXPECTED.items() if "later" in expected}
 
 Json = dict[str, Any]
 on_all = pytest.mark.parametrize("name", NAMES)
@@ -98,7 +100,8 @@ def read_dataset(folder: Path) -> Dataset:
     data = (folder / "manifest.json").read_bytes()
     manifest = json.loads(data)
     assert json.dumps(manifest, sort_keys=True, indent=2, ensure_ascii=False).encode() + b"\n" == data
-    assert (manifest["format"], manifest["format_version"], manifest["generations"]) == ("audiochunk", 1, 1)
+    generations = 2 if folder.name in LATER else 1
+    assert (manifest["format"], manifest["format_version"], manifest["generations"]) == ("audiochunk", 1, generations)
     encoding, compression = manifest["encoding"], manifest["compression"]
     named = "\n".join([compact(encoding), *(shard["digest"] for shard in manifest["shards"])])
     assert digest(named.encode()) == manifest["dataset_id"]
@@ -344,6 +347,8 @@ def test_rows_are_in_path_order_and_in_their_splits(name: str) -> None:
     if options["exclude"]:
         assert options["exclude"] == ["nan.wav"]
         paths = [path for path in paths if path.rpartition("/")[2] != "nan.wav"]
+    later = LATER.get(name, [])
+    paths = [path for path in paths if path not in later] + [path for path in paths if path in later]
     wanted = []
     for path in paths:
         split_channels = dataset.manifest["encoding"]["layout"] == "split" and path not in UNUSABLE

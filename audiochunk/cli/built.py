@@ -84,7 +84,7 @@ def print_report(plan: "Plan", report: dict[str, Any], *, out: Path | str, verb:
     if report.get("reused_shards") and verb != "sealed":
         line("", f"{report['reused_shards']:,} of them taken over from an interrupted build")
     if report.get("rebuilt_shards"):
-        whose = "of an interrupted build" if verb == "built" else "of the tasks"
+        whose = "of the tasks" if verb == "sealed" else "of an interrupted build"
         line("", f"{report['rebuilt_shards']:,} {whose} no longer fitted and were built again")
     for name, split in report["splits"].items():
         got = f"{count(split['chunks'], 'chunk')} of {count(split['recordings'], 'recording')}"

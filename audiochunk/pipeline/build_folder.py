@@ -106,6 +106,11 @@ def is_sealed(folder: Path, name: str) -> bool:
     return is_shard_name(name) and record_path(folder / BUILD_FOLDER, name).exists()
 
 
+def is_of_seal(name: str) -> bool:
+    """Whether a name in the output folder is that of a manifest which was being written."""
+    return name.startswith(f"{MANIFEST}.") and name.endswith(TEMPORARY_SUFFIX)
+
+
 def remove_stale(folder: Path, names: Container[str]) -> None:
     """Remove shards that an interrupted seal has left in an output folder. The caller holds the lock.
 
@@ -122,15 +127,19 @@ def finish(folder: Path, manifest: Manifest) -> None:
     """Remove the build folder of a finished dataset, and what else its build has left; one with a plan stays.
 
     The build may have ended between its last two steps, or it was to add recordings and never came to its manifest.
+    Nothing is done where the dataset has become another one since `manifest` was read.
 
     Raises:
         MachineError: another build is at work.
-        DatasetError: the recordings table is damaged.
+        DatasetError: the manifest or the recordings table is damaged.
         OSError: something could not be removed.
     """
     work = folder / BUILD_FOLDER
     if is_ours(work) and not (work / PLAN).exists():
         with locked(work / _LOCK):
+            if Manifest.read(folder) != manifest:
+                return
+            clear(folder)
             remove_stale(folder, {shard.name for shard in manifest.shards})
             if has_more_rows(folder, manifest.recordings):
                 writer = RowsWriter(work / RECORDINGS)

@@ -38,7 +38,7 @@ class Comparison:
         self._row = next(self._rows, None)
         self.new, self.gone, self.changed = Counted(), Counted(), Counted()
 
-    def is_new(self, recording: Scanned, split: str) -> bool:
+    def is_new(self, recording: Scanned, split: str | None) -> bool:
         """Compare the next recording; whether no row is of it."""
         while self._row is not None and self._row.path_bytes < recording.path:
             self._lose()
@@ -89,7 +89,7 @@ def _of_row(row: RecordingRow) -> tuple[object, ...]:
     return row.split, row.bytes, row.sample_rate, row.channels, row.frames, row.subtype, row.notes
 
 
-def _of_recording(recording: Scanned, split: str) -> tuple[object, ...]:
+def _of_recording(recording: Scanned, split: str | None) -> tuple[object, ...]:
     info = recording.info
     if info is None:
         return split, recording.bytes, 0, 0, 0, "", ()

@@ -1,6 +1,6 @@
 """The dataset that a build adds recordings to."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from pathlib import Path
 
@@ -31,8 +31,8 @@ class Earlier:
         self._totals = Totals(manifest.splits)
         self._comparison = Comparison(self._rows())
 
-    def is_new(self, recording: Scanned, split: str) -> bool:
-        """Whether the dataset has no such recording; they are asked for in path order.
+    def is_new(self, recording: Scanned, split: str | None) -> bool:
+        """Whether the dataset has no such recording; they are asked for in path order. None is no split at all.
 
         Raises:
             DatasetError: the recordings table is damaged.
@@ -70,9 +70,11 @@ class Earlier:
             shards[entry.split] += 1
         return {name: (shards[name], totals.chunks) for name, totals in self.manifest.splits.items()}
 
-    def totals(self) -> Totals:
-        """What its rows come to, to be added to."""
-        return deepcopy(self._totals)
+    def totals(self, names: Iterable[str]) -> Totals:
+        """What its rows come to, to be added to; `names` are of splits that exist even where it has none of them."""
+        totals = deepcopy(self._totals)
+        totals.name(names)
+        return totals
 
     def copy_rows(self, writer: RowsWriter) -> None:
         """Write its rows into a table that more are to follow in.

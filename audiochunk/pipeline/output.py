@@ -17,13 +17,14 @@ from audiochunk.pipeline.inputs import appended_to
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.splits import FILE_PREFIX
 from audiochunk.pipeline.watcher import Watcher
-from audiochunk.storage.files import TEMPORARY_SUFFIX, fsync_path, open_plain
+from audiochunk.storage.files import fsync_path, open_plain
 from audiochunk.storage.manifest import BESIDE, BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest
 from audiochunk.storage.recordings import RecordingRow
 from audiochunk.storage.shard import FORMAT, is_shard_file
 
 _OVERWRITE = "choose another --out, or say --overwrite"
 _ELSEWHERE = "choose another --out"
+_NOTHING_TO_ADD_TO = "there is no dataset to add recordings to; build it without --append"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def look(folder: Path, *, overwrite: bool) -> Output:
         or not (
             name in (BUILD_FOLDER, RECORDINGS, *BESIDE)
             or build_folder.is_sealed(folder, name)
-            or (name.startswith(MANIFEST) and name.endswith(TEMPORARY_SUFFIX))
+            or build_folder.is_of_seal(name)
         )
     ]
     if foreign and not overwrite:
@@ -126,7 +127,11 @@ def config_of(out: str | os.PathLike[str], options: Mapping[str, Any]) -> BuildC
         NoDatasetError: there is no dataset.
         DatasetError: it is damaged.
     """
-    return Manifest.read(appended_to(out)).config.altered(**options)
+    try:
+        manifest = Manifest.read(appended_to(out))
+    except NoDatasetError as error:
+        raise NoDatasetError(out, _NOTHING_TO_ADD_TO) from error
+    return manifest.config.altered(**options)
 
 
 def require_dataset(found: Output, config: BuildConfig) -> Manifest:
@@ -141,7 +146,7 @@ def require_dataset(found: Output, config: BuildConfig) -> Manifest:
         OutputExistsError: it was made with other options.
     """
     if found.manifest is None:
-        raise NoDatasetError(found.folder, "there is no dataset to add recordings to; build it without --append")
+        raise NoDatasetError(found.folder, _NOTHING_TO_ADD_TO)
     options = found.manifest.options
     may_differ = [
         *(["on_error"] if options.on_error == "fail" else []),
@@ -228,5 +233,7 @@ def require_free(folder: Path, names: Iterable[str]) -> None:
         OutputExistsError: there is something of such a name, which no interrupted seal has put there.
     """
     for name in names:
-        if (folder / name).exists() and not build_folder.is_sealed(folder, name):
+        if os.path.lexists(folder / name) and not (
+            build_folder.is_sealed(folder, name) and is_shard_file(folder / name)
+        ):
             raise OutputExistsError(str(folder / name), "is in the way of a shard, and not of this dataset", "move it")

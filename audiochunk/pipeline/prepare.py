@@ -68,7 +68,7 @@ def make_plan(
         watcher.scanned(recording)
         unused.use(recording.path)
         split = splitter.assign(recording.path)
-        if split is not None and earlier is not None and not earlier.is_new(recording, split):
+        if earlier is not None and not earlier.is_new(recording, split):
             continue
         found.add(recording, split)
         if split is not None:
@@ -111,7 +111,10 @@ def with_split_file(
             )
         return config, None
     if config.options.split is not None and not config.options.split.startswith(FILE_PREFIX):
-        raise ConfigError("split and split_file: give one or the other")
+        raise ConfigError(
+            f"split {config.options.split} and split_file: give one or the other; to a dataset with one rule of splits,"
+            " recordings are added by that rule"
+        )
     table = read_split_file(Path(split_file))
     options = msgspec.structs.replace(config.options, split=table_name(table))
     return msgspec.structs.replace(config, options=options), table

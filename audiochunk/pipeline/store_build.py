@@ -26,6 +26,7 @@ from audiochunk.pipeline.site import Site, check_token, site
 from audiochunk.pipeline.store_output import WORK, Holding
 from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher
+from audiochunk.storage.creation import create
 from audiochunk.storage.files import TEMPORARY_SUFFIX
 from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, ShardEntry
 from audiochunk.storage.objects import Objects
@@ -126,7 +127,7 @@ def _seal(
     out.upload(table, RECORDINGS)
     manifest = manifest_of(planned, shards, recordings, rows.totals)
     check_token(seen)
-    if not out.create(MANIFEST, manifest.encode()):
+    if not create(out, MANIFEST, manifest.encode()):
         raise OutputExistsError(out.url, "another build has made a dataset here meanwhile", "build again")
     store_output.remove_work(out)
     return manifest

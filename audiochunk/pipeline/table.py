@@ -47,7 +47,7 @@ class Table:
         self.totals = Totals(self._plan.names)
         self._watcher.sealing_begins()
         if self._earlier is not None:
-            self.totals = self._earlier.totals()
+            self.totals = self._earlier.totals(self._plan.names)
             self._earlier.copy_rows(self._writer)
 
     def __enter__(self) -> "Table":

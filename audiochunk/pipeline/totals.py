@@ -18,8 +18,14 @@ class Totals:
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
-        self._splits = {name: _Split() for name in names}
+        self._splits: dict[str, _Split] = {}
         self.skipped = 0
+        self.name(names)
+
+    def name(self, names: Iterable[str]) -> None:
+        """Have splits exist, be it with nothing in them."""
+        for name in names:
+            self._splits.setdefault(name, _Split())
 
     def add(self, row: RecordingRow) -> None:
         """Count a row in."""

@@ -134,7 +134,9 @@ class ChunkDataset(Rows):
 
     @property
     def recordings(self) -> Recordings:
-        """Rows of the recordings table for this split, in path order, refused recordings included.
+        """Rows of the recordings table for this split, refused recordings included.
+
+        They are in path order, and anew for recordings that were added later.
 
         A sequence; what is often computed with is there as arrays, too: see `Recordings`.
 

@@ -4,7 +4,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -214,8 +214,11 @@ def rows_named(rows: Iterable[RecordingRow], path: str | bytes | os.PathLike[str
 def decode(ds: "ChunkDataset", path: str | bytes | os.PathLike[str]) -> Waveform:
     """What all chunks of a recording sound like together; see `ChunkDataset.decode`."""
     name = os.fsencode(path)
-    first = bisect_left(ds.recordings, name, key=lambda row: row.path_bytes)
-    rows = list(takewhile(lambda row: row.path_bytes == name, ds.recordings[first:]))
+    rows: list[RecordingRow] = []
+    for start, stop in pairwise([*(ds.recordings.restarts if ds.manifest.generations > 1 else [0]), None]):
+        part = ds.recordings[start:stop]
+        first = bisect_left(part, name, key=lambda row: row.path_bytes)
+        rows += takewhile(lambda row: row.path_bytes == name, part[first:])
     # By the name that it is printed under, only looking at all of them finds it.
     rows = rows or rows_named(ds.recordings, path, where=f"split {ds.split}")
     if rows[0].error is not None:

@@ -38,7 +38,7 @@ class Locator:
     """Finds where the chunks of one split came from.
 
     Args:
-        rows: of the split, in path order.
+        rows: of the split, in the table's order.
         encoding: of the chunks.
     """
 

@@ -3,6 +3,7 @@
 import operator
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
@@ -103,6 +104,17 @@ class Recordings(Sequence[RecordingRow]):
             return parts[0]
         columns = {name: np.concatenate([part._columns[name] for part in parts]) for name in _COLUMNS}
         return cls(parts[0]._table, columns)
+
+    @cached_property
+    def restarts(self) -> list[int]:
+        """Numbers of the rows with which the order of paths begins, 0, and begins anew; found by a look at all rows."""
+        found, before = [0], b""
+        for number, row in enumerate(self):
+            path = row.path_bytes
+            if path < before:
+                found.append(number)
+            before = path
+        return found
 
     @property
     def used(self) -> "Recordings":

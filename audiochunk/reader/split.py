@@ -58,7 +58,7 @@ class Split:
 
     @cached_property
     def recordings(self) -> Recordings:
-        """Rows of the recordings table for this split, in path order.
+        """Rows of the recordings table for this split, in the table's order.
 
         Raises:
             DatasetError: they are damaged, or say something else than the manifest.

@@ -1,5 +1,6 @@
 """recordings.jsonl, the recordings table: its rows, to and from their canonical lines."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_ROW_BYTES = 2**16  # a path of 4096 bytes twice, once in hex, and a few notes
 _BATCH_ROWS = 1024
+_PIECE_BYTES = 2**14
+_CHANGED = "was changed while it was read"
 _ANOTHER = "not the recordings that the manifest names: the digest differs"
 
 _Bytes = bytes  # the type, where a field takes its name
@@ -192,7 +195,9 @@ def has_more_rows(folder: Path, entry: RecordingsEntry) -> bool:
         OSError: it could not be read.
     """
     with open_plain(folder / entry.name) as file:
-        return next(islice(file, entry.rows, None), None) is not None
+        for _ in islice(file, entry.rows):
+            pass
+        return bool(file.read(1))
 
 
 def read_in_path_order(folder: Path, entry: RecordingsEntry, *, several: bool) -> Iterator[RecordingRow]:
@@ -221,23 +226,29 @@ def read_in_path_order(folder: Path, entry: RecordingsEntry, *, several: bool) -
                         starts.append((at, n_rows))
                     before = row.path_bytes
                     at, n_rows = at + len(line), n_rows + 1
-        ends = [*(n for _, n in starts[1:]), entry.rows]
-        pieces = [_piece(path, at, end - first) for (at, first), end in zip(starts, ends, strict=True)]
-        yield from merge(*pieces, key=lambda row: row.path_bytes)
+            ends = [*(n for _, n in starts[1:]), entry.rows]
+            # Of one file, however many they are: a process may not have many open.
+            pieces = [_piece(file.fileno(), path, at, end - n) for (at, n), end in zip(starts, ends, strict=True)]
+            yield from merge(*pieces, key=lambda row: row.path_bytes)
     except OSError as error:
         raise DatasetError(path, f"cannot be read: {reason(error)}") from error
 
 
-def _piece(path: Path, at: int, n: int) -> Iterator[RecordingRow]:
-    """So many rows of a table, from byte `at` on, which were all read before."""
+def _piece(fd: int, path: Path, at: int, n: int) -> Iterator[RecordingRow]:
+    """So many rows of an open table, from byte `at` on, which were all read before."""
     decoder = msgspec.json.Decoder(RecordingRow)
-    with open_plain(path) as file:
-        file.seek(at)
-        for line in islice(file, n):
-            try:
-                yield decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise DatasetError(path, "was changed while it was read") from error
+    rest = b""
+    while n:
+        data = os.pread(fd, _PIECE_BYTES, at)
+        if not data:
+            raise DatasetError(path, _CHANGED)
+        at += len(data)
+        *lines, rest = (rest + data).split(b"\n")
+        try:
+            yield from map(decoder.decode, lines[:n])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise DatasetError(path, _CHANGED) from error
+        n -= min(n, len(lines))
 
 
 def read_batches(

@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -70,12 +70,14 @@ def verify_against(
     if fd is None:
         return findings
     # However small the share, one recording with chunks is compared: the one that is drawn first.
-    candidates = (line for line in read_lines(os.dup(fd)) if isinstance(line, Line) and line.row.chunks)
+    every = islice(read_lines(os.dup(fd)), manifest.recordings.rows)
+    candidates = (line for line in every if isinstance(line, Line) and line.row.chunks)
     first = min((line.path for line in candidates if line.path in there), key=_drawn, default=None)
     os.lseek(fd, 0, os.SEEK_SET)
     known: set[bytes] = set()
     with _Comparison(folder, manifest, root, on_bytes or _ignore) as comparison:
-        lines = (line for line in read_lines(fd) if isinstance(line, Line))
+        # What a build that was to add recordings has left behind these rows is not of the dataset.
+        lines = (line for line in islice(read_lines(fd), manifest.recordings.rows) if isinstance(line, Line))
         for path, group in groupby(lines, lambda line: line.path):
             rows = [line.row for line in group]
             known.add(path)

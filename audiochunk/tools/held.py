@@ -1,12 +1,15 @@
 """What the rows of a split come to, counted anew."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from audiochunk.signal.chunking import Stream
 from audiochunk.storage.manifest import SplitTotals
 from audiochunk.storage.recordings import RecordingRow
+
+_MOST_ENDS = 1024
 
 
 @dataclass(slots=True)
@@ -42,6 +45,42 @@ class Held:
         """Chunks there are of those that the plan numbers `start` to `stop`."""
         start, stop = min(start, self.planned), min(stop, self.planned)
         return stop - start - (self._lost(stop) - self._lost(start))
+
+    def generations(self, shards: Sequence[int], per_shard: int) -> list[int]:
+        """Of how many builds, at least, the shards up to each one are, the others of which added recordings.
+
+        Args:
+            shards: how many chunks each has.
+            per_shard: chunks of each one but the last of a build, as planned.
+
+        Returns:
+            As many numbers as there are shards, or fewer: then the next one can hold no such part of the recordings.
+            All are 0 where so many were lost in a row that nothing can be said.
+        """
+        kept = [at - lost for at, lost in zip(self._lost_from, self._lost_before, strict=False)]
+        least: list[int] = []
+        ends = {0: 0}  # where the shards so far may end, as the plan numbers chunks, and those that are not full
+        for number, n in enumerate(shards, 1):
+            following: dict[int, int] = {}
+            for start, not_full in ends.items():
+                full = start + per_shard
+                if full <= self.planned and self.chunks_between(start, full) == n:
+                    following[full] = min(not_full, following.get(full, not_full))
+                # Else it ends with a recording: between, before or after some that follow each other and were lost.
+                until = self.chunks_between(0, start) + n
+                for lost in range(bisect_left(kept, until), bisect_right(kept, until) + 1):
+                    end = until + self._lost_before[lost]
+                    if start < end < full and end <= self.planned:
+                        following[end] = min(not_full + 1, following.get(end, not_full + 1))
+            if number == len(shards):
+                following = {end: not_full for end, not_full in following.items() if end == self.planned}
+            if not following:
+                break
+            if len(following) > _MOST_ENDS:
+                return [0] * len(shards)
+            ends = following
+            least.append(min(ends.values()))
+        return least
 
     def add(self, row: RecordingRow, stream: Stream) -> int:
         """Count one stream of a recording that was used; gives the number that its first chunk must have."""

@@ -13,7 +13,7 @@ import xxhash
 
 from audiochunk.config import Encoding
 from audiochunk.errors import printable, reason
-from audiochunk.pipeline.build_folder import is_ours
+from audiochunk.pipeline.build_folder import is_of_seal, is_ours, is_sealed
 from audiochunk.signal.quantize import silence
 from audiochunk.storage.manifest import BESIDE, BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, ShardEntry
 from audiochunk.storage.remote import open_in
@@ -94,9 +94,12 @@ def _unknown_files(folder: "Folder", manifest: Manifest) -> Iterator[Finding]:
     except OSError as error:
         yield Finding(".", "content", "a folder that can be listed", reason(error))
         return
+    # A kill between the last two steps of a build leaves its folder beside a whole dataset; a build that was to add
+    # recordings leaves what had come to its place, too.
+    unfinished = is_ours(folder / BUILD_FOLDER)
     for name in names:
-        if name == BUILD_FOLDER and is_ours(folder / name):
-            continue  # a kill between the last two steps of a build leaves it beside a whole dataset
+        if unfinished and (name == BUILD_FOLDER or is_sealed(folder, name) or is_of_seal(name)):
+            continue
         if name in BESIDE and (folder / name).is_file():
             continue
         if name == ".cache" and _names(folder / name) == ["huggingface"]:
@@ -137,17 +140,14 @@ def _chunks_of_shards(shards: list[ShardEntry], held: Held, manifest: Manifest) 
 
 def _chunks_of_generations(shards: list[ShardEntry], held: Held, generations: int, per_shard: int) -> Iterator[Finding]:
     """The same where nothing says which recording is the last of a generation, and so in a shard that is not full."""
-    for shard in shards:
-        if shard.chunks > per_shard:
-            yield Finding(MANIFEST, f"chunks of {shard.name}", f"at most {per_shard:,}", f"{shard.chunks:,}")
-    least, most = -(-held.planned // per_shard), -(-held.planned // per_shard) + generations - 1
-    if not least <= len(shards) <= most:
-        wanted = f"{least:,} to {most:,}"
-        yield Finding(MANIFEST, f"shards of {shards[0].split}", wanted, f"{len(shards):,}")
-    short = sum(shard.chunks < per_shard for shard in shards)
-    if held.planned == held.chunks and short > generations:
+    least = held.generations([shard.chunks for shard in shards], per_shard)
+    if len(least) < len(shards):
+        shard = shards[len(least)]
+        wanted = f"what recordings fill it with, at most {per_shard:,}"
+        yield Finding(MANIFEST, f"chunks of {shard.name}", wanted, f"{shard.chunks:,}")
+    elif least[-1] > generations:
         what = f"shards of {shards[0].split} that are not full"
-        yield Finding(MANIFEST, what, f"at most {generations:,}", f"{short:,}")
+        yield Finding(MANIFEST, what, f"at most {generations:,}", f"{least[-1]:,}")
 
 
 def _padding_of_shards(shards: list[ShardEntry], held: Held, encoding: Encoding) -> dict[str, list[tuple[int, int]]]:

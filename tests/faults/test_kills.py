@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,67 @@ def test_a_build_killed_at_random_moments_ends_as_if_it_had_not_been(
         assert files_of(out) == expected, number
         shutil.rmtree(out)
     assert unfinished >= 3, "hardly any kill hit a build at work: the moments say nothing"
+
+
+def test_an_append_killed_at_random_moments_leaves_the_old_dataset_and_ends_as_if_it_had_not_been(
+    recordings: Path, tmp_path: Path
+) -> None:
+    """Half of the real recordings are added to the others; readers, meanwhile, see one dataset or the other."""
+    source, aside = tmp_path / "wavs", tmp_path / "aside"
+    shutil.copytree(recordings, source)
+    later = [path for number, path in enumerate(sorted(source.rglob("*.*"))) if number % 2 and path.is_file()]
+
+    def take_away() -> None:
+        for path in later:
+            (aside / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+            path.rename(aside / path.relative_to(source))
+
+    def bring_back() -> None:
+        for path in later:
+            (aside / path.relative_to(source)).rename(path)
+
+    def run_it(arguments: list[str]) -> None:
+        done = subprocess.run(arguments, env=environment(), capture_output=True, check=False)
+        assert (done.returncode in (0, 3), done.stderr) == (True, b"")
+
+    old, new, out = tmp_path / "old", tmp_path / "new", tmp_path / "out"
+    take_away()
+    run_it(command(source, old))
+    bring_back()
+    shutil.copytree(old, new)
+    began = time.monotonic()
+    run_it([*command(source, new), "--append"])
+    took = time.monotonic() - began
+    wanted = {"old": files_of(old), "new": files_of(new)}
+    moments, seen = random.Random(21), {"old": 0, "new": 0}
+    unfinished = 0
+    for number in range(ROUNDS // 3):
+        shutil.copytree(old, out)
+        process = subprocess.Popen([*command(source, out), "--append"], env=environment(), start_new_session=True)
+        # Early and late: the seal is short.
+        time.sleep(moments.uniform(0, took) if number % 2 else moments.uniform(took * 0.8, took * 1.05))
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        wait_for_the_group(process.pid)
+        which = "new" if (out / "manifest.json").read_bytes() == wanted["new"]["manifest.json"] else "old"
+        seen[which] += 1
+        unfinished += (out / ".build").exists()
+        assert verify(out) == [], number
+        assert [len(audiochunk.open(out, split)) for split in ("train", "val")] == [
+            len(audiochunk.open(tmp_path / which, split)) for split in ("train", "val")
+        ]
+        if number % 3:
+            run_it([*command(source, out), "--append"])
+            assert files_of(out) == wanted["new"], number
+        elif which == "old":
+            take_away()
+            run_it(command(source, out))
+            bring_back()
+            assert files_of(out) == wanted["old"], number
+        shutil.rmtree(out)
+    assert unfinished >= 3, "hardly any kill hit an append at work: the moments say nothing"
+    assert seen["old"] >= 3
 
 
 class KillAWorker(Watcher):

@@ -13,6 +13,7 @@ import json
 import shutil
 import struct
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,18 @@ DATASETS: dict[str, dict[str, Any]] = {
         "shard_size": 2000,
     },
     "u16-mulaw-mono": {"bits": 16, "quantizer": "mulaw", "chunk_bytes": 64, "layout": "mono", "shard_size": 1000},
+    "u8-generations": {
+        "chunk_bytes": 64,
+        "tail": "pad",
+        "split": "train=0.6,val=0.4",
+        "split_seed": 5,
+        "shard_size": 256,
+    },
+}
+
+#: Recordings that were added when the dataset was there.
+LATER: dict[str, list[str]] = {
+    "u8-generations": ["music/three-16.wav", "speech-32.wav", "speech/käfer-8.wav", "x.wav"],
 }
 
 SPLITS = """\
@@ -123,6 +136,20 @@ def recordings() -> dict[str, bytes]:
     }
 
 
+def build(wavs: Path, out: Path, *, later: list[str], workers: int = 1, **options: Any) -> audiochunk.Manifest:
+    """Build a dataset, at first without recordings that are added later."""
+    with tempfile.TemporaryDirectory() as scratch:
+        first = Path(scratch, "wavs")
+        shutil.copytree(wavs, first)
+        for path in later:
+            (first / path).unlink()
+        manifest = audiochunk.build(first, out, workers=workers, fsync=False, **options)
+    if later:
+        here = {"split_file": options["split_file"]} if "split_file" in options else {}
+        manifest = audiochunk.build(wavs, out, workers=workers, fsync=False, append=True, **here)
+    return manifest
+
+
 def make(folder: Path) -> None:
     """Write all golden files into a folder that does not exist, or is empty."""
     wavs = folder / "wavs"
@@ -134,9 +161,11 @@ def make(folder: Path) -> None:
     for name, options in DATASETS.items():
         made = dict(options, on_error="skip")
         here = {"split_file": folder / options["split_file"]} if "split_file" in options else {}
-        manifest = audiochunk.build(wavs, folder / name, workers=1, fsync=False, **made | here)
+        later = LATER.get(name, [])
+        manifest = build(wavs, folder / name, later=later, **made | here)
         expected[name] = {
             "options": made,
+            **({"later": later} if later else {}),
             "dataset_id": manifest.dataset_id,
             "chunks": {
                 split: [xxhash.xxh3_64_hexdigest(chunk.tobytes()) for chunk in audiochunk.open(folder / name, split)]

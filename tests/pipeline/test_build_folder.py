@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import xxhash
+from msgspec.structs import replace
 
 from audiochunk.config import BuildConfig, Encoding, Options
 from audiochunk.errors import MachineError, OutputExistsError
 from audiochunk.pipeline import build_folder
 from audiochunk.pipeline.build_folder import entered, finish, is_ours, remove
 from audiochunk.pipeline.versions import versions
-from audiochunk.storage.manifest import Manifest, RecordingsEntry
+from audiochunk.storage.manifest import Manifest, RecordingsEntry, dataset_id
 
 OURS = b'{"format":"audiochunk"}'
 NOTHING = Manifest(
@@ -24,7 +25,7 @@ NOTHING = Manifest(
     shards=(),
     recordings=RecordingsEntry(name="recordings.jsonl", rows=0, digest=xxhash.xxh3_128_hexdigest(b"")),
     skipped=0,
-    dataset_id="",
+    dataset_id=dataset_id(Encoding(), []),
 )
 
 
@@ -254,10 +255,20 @@ def test_the_lock_and_then_the_marker_go_last(work: Path, monkeypatch: pytest.Mo
 
 def test_a_build_that_ended_between_its_last_steps_is_finished(folder: Path, work: Path) -> None:
     fill(work)
-    (folder / "manifest.json").touch()
+    (folder / "manifest.json").write_bytes(NOTHING.encode())
     (folder / "recordings.jsonl").touch()
+    (folder / "manifest.json.host.12.0a.tmp").touch()
     finish(folder, NOTHING)
     assert names(folder) == ["manifest.json", "recordings.jsonl"]
+
+
+def test_nothing_is_finished_of_a_dataset_that_is_another_one_by_now(folder: Path, work: Path) -> None:
+    fill(work)
+    (folder / "manifest.json").write_bytes(replace(NOTHING, skipped=1).encode())
+    (folder / "recordings.jsonl").touch()
+    before = names(work)
+    finish(folder, NOTHING)
+    assert names(work) == before
 
 
 def test_there_is_nothing_to_finish_without_a_build_folder(folder: Path) -> None:

@@ -157,6 +157,30 @@ def test_a_cluster_makes_what_this_machine_does(
     assert_same(tmp_path / "a", tmp_path / "b")
 
 
+def test_a_cluster_adds_to_a_dataset_what_this_machine_does(wavs: Path, tmp_path: Path, two_workers: str) -> None:
+    """What is new are sound recordings, the damaged one, and at last only one that cannot be used."""
+    source, refused = tmp_path / "wavs", ("--on-error", "skip")
+    source.mkdir()
+
+    def bring(*names: str) -> None:
+        for name in names:
+            shutil.copy(wavs / name, source / name)
+
+    for executor in ("local", f"dask://{two_workers}"):
+        shutil.rmtree(source)
+        source.mkdir()
+        out = tmp_path / executor.partition(":")[0]
+        bring(*(f"{n:02}.wav" for n in range(0, 45, 3)))
+        assert build(source, out, *refused)[0] == 0
+        bring("20b.flac", *(f"{n:02}.wav" for n in range(1, 45, 2)))
+        code, printed, said = build(source, out, *refused, "--append", "--executor", executor)
+        assert (code, said) == (3, "")
+        assert printed.startswith(f"added to {out} in ")
+        (source / "empty.wav").touch()
+        assert build(source, out, *refused, "--append", "--executor", executor)[0] == 3
+    assert_same(tmp_path / "local", tmp_path / "dask")
+
+
 def test_a_dataset_that_is_there_is_up_to_date(wavs: Path, tmp_path: Path, local: Path, two_workers: str) -> None:
     shutil.copytree(local, tmp_path / "out")
     code, printed, said = build(wavs, tmp_path / "out", "--executor", f"dask://{two_workers}")

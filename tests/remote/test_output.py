@@ -15,7 +15,7 @@ import pytest
 import audiochunk
 from audiochunk.config import BuildConfig
 from audiochunk.errors import ConfigError, MachineError, OutputExistsError, RecordingsError, StoreError
-from audiochunk.pipeline import elsewhere, run
+from audiochunk.pipeline import elsewhere, run, store_build
 from audiochunk.pipeline.built import Built
 from audiochunk.pipeline.job_array import run_task, save_plan
 from audiochunk.pipeline.shards import ShardResult
@@ -132,8 +132,8 @@ def test_a_build_that_is_killed_before_any_request_goes_on_to_the_same_dataset(
     """Every write to the store in turn is the first that does not come to be; and every one, the last that does."""
     left = [0]
 
-    def counted(name: str) -> Callable[..., Any]:
-        whole = getattr(Objects, name)
+    def counted(where: Any, name: str) -> Callable[..., Any]:
+        whole = getattr(where, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             left[0] -= 1
@@ -143,8 +143,9 @@ def test_a_build_that_is_killed_before_any_request_goes_on_to_the_same_dataset(
 
         return call
 
-    for name in ("write", "create", "upload", "rename", "remove"):
-        monkeypatch.setattr(Objects, name, counted(name))
+    for name in ("write", "upload", "rename", "remove"):
+        monkeypatch.setattr(Objects, name, counted(Objects, name))
+    monkeypatch.setattr(store_build, "create", counted(store_build, "create"))
     reused, n = [], 0
     while True:
         left[0] = n

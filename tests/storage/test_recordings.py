@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,14 @@ from hypothesis import strategies as st
 
 from audiochunk.errors import DatasetError
 from audiochunk.storage.manifest import RecordingsEntry
-from audiochunk.storage.recordings import RecordingRow, path_fields, read_rows
+from audiochunk.storage.recordings import (
+    RecordingRow,
+    RowsWriter,
+    has_more_rows,
+    path_fields,
+    read_in_path_order,
+    read_rows,
+)
 
 
 def row(path: bytes, **fields: Any) -> RecordingRow:
@@ -109,10 +117,10 @@ def spoil(data: bytes, what: str) -> bytes:
         "an unknown field": data.replace(b'{"bytes"', b'{"album":"x","bytes"', 1),
         "a missing field": data.replace(b'"clipped":0,', b"", 1),
         "a float": data.replace(b'"chunks":4', b'"chunks":4.0', 1),
-        "a blank line": b"\n" + data,
+        "a blank line": lines[0] + b"\n" + b"".join(lines[1:]),
         "empty": b"",
         "no JSON": b"\0" * len(data),
-        "deep nesting": b'{"notes":' + b"[" * 100_000 + b"\n" + data,
+        "deep nesting": lines[0] + b'{"notes":' + b"[" * 100_000 + b"\n" + b"".join(lines[1:]),
     }[what]
 
 
@@ -183,3 +191,101 @@ def test_only_a_refused_recording_has_no_rate_and_no_channels(field: str) -> Non
     assert row(b"a.wav", error="why", **{field: 0}).error == "why"
     with pytest.raises(ValueError, match="of a recording that was not refused"):
         row(b"a.wav", **{field: 0})
+
+
+# Tables that were added to.
+
+
+def paths_in_order(tmp_path: Path, *generations: list[bytes]) -> list[bytes]:
+    entry = write_table(tmp_path, [row(path) for paths in generations for path in paths])
+    return [row.path_bytes for row in read_in_path_order(tmp_path, entry, several=True)]
+
+
+def test_rows_of_several_generations_come_in_path_order(tmp_path: Path) -> None:
+    assert paths_in_order(tmp_path, [b"b", b"e"], [b"c", b"f"], [b"a", b"d"]) == [b"a", b"b", b"c", b"d", b"e", b"f"]
+    assert paths_in_order(tmp_path, [b"a", b"b"], [b"c"]) == [b"a", b"b", b"c"]
+    assert paths_in_order(tmp_path, [b"b", b"b", b"d"], [b"a", b"c", b"c"]) == [b"a", b"b", b"b", b"c", b"c", b"d"]
+    assert paths_in_order(tmp_path) == []
+
+
+def test_paths_that_are_not_utf_8_are_in_the_order_of_their_bytes(tmp_path: Path) -> None:
+    """As characters, U+FFFD comes before U+1F3B5."""
+    music = "🎵".encode()
+    assert paths_in_order(tmp_path, [music, b"\xff"], [b"\xfe"]) == [music, b"\xfe", b"\xff"]
+
+
+def test_two_thousand_generations_need_no_more_open_files_than_one(tmp_path: Path) -> None:
+    paths = [[b"%05d.wav" % (number * 2000 + 1999 - n) for number in range(3)] for n in range(2000)]
+    entry = write_table(tmp_path, [row(path) for generation in paths for path in generation])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 64), hard))
+    try:
+        found = [row.path_bytes for row in read_in_path_order(tmp_path, entry, several=True)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found == sorted(path for generation in paths for path in generation)
+
+
+def test_rows_longer_than_what_is_read_at_once_come_whole(tmp_path: Path) -> None:
+    rows = [row(b"b/" + b"x" * 3000, notes=("n" * 40_000,)), row(b"c"), row(b"a/" + b"y" * 3000, notes=("m" * 20_000,))]
+    entry = write_table(tmp_path, rows)
+    assert list(read_in_path_order(tmp_path, entry, several=True)) == [rows[2], rows[0], rows[1]]
+
+
+@pytest.mark.parametrize("spoiled", [b"", b"x" * 3000])
+def test_a_table_that_changes_while_it_is_read_is_refused(tmp_path: Path, spoiled: bytes) -> None:
+    entry = write_table(tmp_path, [row(b"%03d" % n, notes=("n" * 2000,)) for n in [*range(50, 99), *range(50)]])
+    found = read_in_path_order(tmp_path, entry, several=True)
+    next(found)
+    (tmp_path / "recordings.jsonl").write_bytes(spoiled)
+    with pytest.raises(DatasetError, match="was changed while it was read"):
+        list(found)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_what_lies_behind_the_rows_of_a_dataset_is_not_read(tmp_path: Path, several: bool) -> None:
+    entry = write_table(tmp_path, ROWS)
+    assert not has_more_rows(tmp_path, entry)
+    with (tmp_path / "recordings.jsonl").open("ab") as file:
+        file.write(b'{"half of a row')
+    assert has_more_rows(tmp_path, entry)
+    assert list(read_rows(tmp_path, entry)) == ROWS
+    assert len(list(read_in_path_order(tmp_path, entry, several=several))) == len(ROWS)
+
+
+def test_a_copy_of_a_table_has_the_same_bytes_and_more_may_follow(tmp_path: Path) -> None:
+    entry = write_table(tmp_path, ROWS)
+    before = (tmp_path / "recordings.jsonl").read_bytes()
+    with (tmp_path / "recordings.jsonl").open("ab") as file:
+        file.write(row(b"stray").encode())
+    writer = RowsWriter(tmp_path / "new.jsonl")
+    writer.copy(tmp_path / "recordings.jsonl", entry)
+    writer.write(row(b"z"))
+    copied = writer.finish()
+    assert (tmp_path / "new.jsonl").read_bytes() == before + row(b"z").encode()
+    assert (copied.rows, list(read_rows(tmp_path, copied))[:-1]) == (len(ROWS) + 1, ROWS)
+
+
+@pytest.mark.parametrize("damage", ["a byte of a name", "the last line missing", "no table"])
+def test_a_damaged_table_is_not_copied(tmp_path: Path, damage: str) -> None:
+    entry = write_table(tmp_path, ROWS)
+    table = tmp_path / "recordings.jsonl"
+    if damage == "no table":
+        table.unlink()
+    else:
+        table.write_bytes(spoil(table.read_bytes(), damage))
+    writer = RowsWriter(tmp_path / "new.jsonl")
+    with pytest.raises(DatasetError):
+        writer.copy(table, entry)
+    writer.close()
+    assert not (tmp_path / "new.jsonl").exists()
+
+
+def test_a_line_without_an_end_behind_the_rows_is_not_taken_into_memory(tmp_path: Path) -> None:
+    entry = write_table(tmp_path, ROWS)
+    os.truncate(tmp_path / "recordings.jsonl", 2**33)
+    assert has_more_rows(tmp_path, entry)
+    assert list(read_rows(tmp_path, entry)) == ROWS
+    writer = RowsWriter(tmp_path / "new.jsonl")
+    writer.copy(tmp_path / "recordings.jsonl", entry)
+    assert msgspec.structs.replace(writer.finish(), name=entry.name) == entry

@@ -25,7 +25,7 @@ class Facts:
         encoding: of its chunks.
         stats: that were asked for, in the order of `audiochunk.tools.facts.ALL`.
         splits: that were surveyed, by name: the chunks of each.
-        rows: of their recordings that were used, split by split, in path order.
+        rows: of their recordings that were used, split by split, in the table's order.
         columns: by name, an array with a value for each row. Always there is
             `samples`: in chunks.
             Of "depth", for linear codes:

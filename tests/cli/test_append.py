@@ -1,0 +1,135 @@
+"""audiochunk build --append: what it says, and how it ends."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+import audiochunk
+
+ROOT = Path(audiochunk.__file__).parents[1]
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def write(folder: Path, *names: str, frames: int = 20_000) -> None:
+    rng = np.random.Generator(np.random.PCG64(len(names)))
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        sf.write(folder / name, rng.integers(-9000, 9000, (frames, 2)).astype(np.int16), 44_100, subtype="PCM_16")
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    def call(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "audiochunk", *map(str, arguments)]
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+
+    return call
+
+
+@pytest.fixture
+def wavs(tmp_path: Path, cli: Cli) -> Path:
+    """Four recordings, a dataset of them in `shards`, and two more."""
+    write(tmp_path / "wavs", "b.wav", "d.wav", "f.wav", "h.wav")
+    options = ["--shard-size", "50k", "--split", "train=0.5,val=0.5", "--tail", "pad", "--compress", "zstd:1"]
+    assert cli("build", "wavs", "--out", "shards", *options).returncode == 0
+    write(tmp_path / "wavs", "a.wav", "e.wav")
+    return tmp_path / "wavs"
+
+
+def test_it_says_what_was_added_and_what_there_is_now(cli: Cli, wavs: Path) -> None:
+    done = cli("build", "wavs", "--out", "shards", "--append")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("added to shards in ")
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert "recordings  2, 0.9 s" in lines
+    assert "chunks      40 of 2,048 bytes" in lines
+    manifest = audiochunk.open(wavs.parent / "shards").manifest
+    total = sum(split.chunks for split in manifest.splits.values())
+    assert f"with which the dataset has {len(manifest.shards)}, and {total} chunks" in lines
+    assert total == 120
+    again = cli("build", "wavs", "--out", "shards", "--append")
+    assert again.returncode == 0
+    assert "shards is up to date" in again.stdout
+    assert "with which" not in again.stdout
+    assert cli("verify", "shards", "--against", "wavs").returncode == 0
+    assert "6" in cli("inspect", "shards").stdout
+
+
+def test_json_counts_what_was_added_and_what_there_is_now(cli: Cli, wavs: Path) -> None:
+    report = json.loads(cli("build", "wavs", "--out", "shards", "--append", "--json").stdout)
+    manifest = audiochunk.open(wavs.parent / "shards").manifest
+    assert (report["recordings"], report["chunks"], report["generations"]) == (2, 40, 2)
+    assert (report["dataset_chunks"], report["dataset_shards"]) == (120, len(manifest.shards))
+    assert 0 < report["shards"] < report["dataset_shards"]
+    assert report["dataset_id"] == manifest.dataset_id
+    assert report["up_to_date"] is False
+    again = json.loads(cli("build", "wavs", "--out", "shards", "--append", "--json").stdout)
+    assert (again["up_to_date"], again["recordings"], again["generations"]) == (True, 6, 2)
+
+
+def test_skipped_recordings_are_those_that_are_new(cli: Cli, wavs: Path) -> None:
+    (wavs / "c.wav").touch()
+    done = cli("build", "wavs", "--out", "shards", "--append", "--on-error", "skip")
+    assert done.returncode == 3
+    assert "skipped 1:\n  c.wav: the file is empty" in done.stdout
+    write(wavs, "z.wav")
+    assert cli("build", "wavs", "--out", "shards", "--append").returncode == 0
+    assert cli("build", "wavs", "--out", "shards", "--append").returncode == 3  # as the dataset has it
+
+
+@pytest.mark.parametrize("name", ["gone", "changed"])
+def test_recordings_that_are_not_as_they_were_end_it_with_4(cli: Cli, wavs: Path, name: str) -> None:
+    if name == "gone":
+        (wavs / "d.wav").unlink()
+    else:
+        write(wavs, "d.wav", frames=100)
+    done = cli("build", "wavs", "--out", "shards", "--append")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert f"1 {name}, d.wav for one" in done.stderr
+    assert "--overwrite" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--out", "shards", "--bits", "16"], 2, "bits 8 → 16"),
+        (["--out", "shards", "--tail", "drop"], 2, "tail pad → drop"),
+        (["--out", "shards", "--compress", "none"], 2, "compress"),
+        (["--out", "shards", "--bits", "24"], 2, "codes of 3 bytes"),
+        (["--out", "shards", "--overwrite"], 2, "--append does not go with --overwrite"),
+        (["--out", "shards", "--dry-run"], 2, "--append does not go with --dry-run"),
+        (["--out", "shards", "--task", "0/2"], 2, "does not go with --task"),
+        (["--out", "nowhere"], 4, "there is no dataset to add recordings to; build it without --append"),
+        (["--out", "wavs"], 4, "there is no dataset to add recordings to; build it without --append"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_its_exit_code(
+    cli: Cli, wavs: Path, arguments: Sequence[str], code: int, words: str
+) -> None:
+    before = sorted(wavs.parent.rglob("*"))
+    done = cli("build", "wavs", "--append", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(wavs.parent.rglob("*")) == before
+
+
+def test_options_of_the_dataset_may_be_given_again(cli: Cli, wavs: Path) -> None:
+    options = ["--split", "train=0.5,val=0.5", "--bits", "8", "--shard-size", "50000", "--workers", "1"]
+    assert cli("build", "wavs", "--out", "shards", "--append", "--quiet", *options).returncode == 0
+
+
+def test_a_plain_build_says_how_to_add_them(cli: Cli, wavs: Path) -> None:
+    options = ["--shard-size", "50k", "--split", "train=0.5,val=0.5", "--tail", "pad", "--compress", "zstd:1"]
+    done = cli("build", "wavs", "--out", "shards", *options)
+    assert done.returncode == 2
+    assert "2 new, a.wav for one" in done.stderr
+    assert "say --append to add them" in done.stderr
