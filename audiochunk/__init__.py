@@ -98,9 +98,9 @@ def build(
     In a script, call it under `if __name__ == "__main__":`; worker processes import the script.
 
     Args:
-        source: folder of recordings.
-        out: folder of the dataset. A dataset of the same recordings and options that is there already is left alone,
-            an interrupted build is gone on with.
+        source: folder of recordings, or its URL in an object store.
+        out: folder of the dataset, or its URL. A dataset of the same recordings and options that is there already is
+            left alone, an interrupted build is gone on with.
         config: all options at once, in the place of `options`.
         split_file: table of path or folder, tab, split.
         workers: processes to use; None means as many as this process may use CPUs. The bytes do not depend on it.
@@ -123,7 +123,7 @@ def build(
         NoDatasetError: there is no dataset to add to.
         RecordingsError: recordings that cannot be used, with on_error="fail".
         OutputExistsError: `out` holds something else.
-        MachineError: the machine refused: space, permission, limits, a lock.
+        MachineError: the machine refused: space, permission, limits, a lock; or a store or the network did.
     """
     from audiochunk.config import BuildConfig
     from audiochunk.pipeline import output, run

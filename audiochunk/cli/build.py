@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from audiochunk.cli.built import print_report, report_on
 from audiochunk.cli.options import dataset_options
+from audiochunk.cli.out import OutFolder
 from audiochunk.cli.task import build_task
 from audiochunk.config import BuildConfig
 from audiochunk.errors import ConfigError
@@ -25,7 +26,7 @@ def _executor(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 @click.command()
 @click.argument("source", metavar="INPUT", required=False)
-@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Folder of the dataset.")
+@click.option("--out", "-o", required=True, type=OutFolder(), help="Folder of the dataset, or its URL.")
 @dataset_options
 @click.option(
     "--workers", metavar="N", type=click.IntRange(min=1), help="Processes. [default: the CPUs this process may use]"
@@ -58,7 +59,7 @@ def build(
     ctx: click.Context,
     /,
     source: str | None,
-    out: Path,
+    out: Path | str,
     *,
     bits: str,
     split_file: Path | None,
@@ -73,7 +74,7 @@ def build(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Build a dataset in --out from the recordings in the folder INPUT.
+    """Build a dataset in --out from the recordings in the folder INPUT; both may be URLs (docs/remote.md).
 
     Recordings are WAV files and whatever else libsndfile reads without loss (FLAC, AIFF, W64, CAF, AU), found by
     extension. A build that was interrupted goes on when the same command is given again. The bytes of the dataset do

@@ -10,8 +10,8 @@ import click
 from audiochunk.errors import printable
 
 if TYPE_CHECKING:
+    from audiochunk.pipeline.built import Built
     from audiochunk.pipeline.plan import Plan
-    from audiochunk.pipeline.run import Built
     from audiochunk.storage.manifest import ShardEntry
     from audiochunk.tools.summary import Tally
 
@@ -54,7 +54,7 @@ def report_on(plan: "Plan", built: "Built | None", tally: "Tally") -> dict[str, 
     return report
 
 
-def print_report(plan: "Plan", report: dict[str, Any], *, out: Path, verb: str) -> None:
+def print_report(plan: "Plan", report: dict[str, Any], *, out: Path | str, verb: str) -> None:
     """Print what `report_on` gave; `verb` says what became of the folder `out`."""
     from audiochunk.tools.text import count, duration, percent, size
 

@@ -10,13 +10,14 @@ import click
 
 from audiochunk.cli.built import print_report, report_on
 from audiochunk.cli.options import dataset_options
+from audiochunk.cli.out import OutFolder
 from audiochunk.config import BuildConfig
 from audiochunk.errors import printable
 
 
 @click.command()
 @click.argument("source", metavar="INPUT")
-@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Folder of the dataset.")
+@click.option("--out", "-o", required=True, type=OutFolder(), help="Folder of the dataset.")
 @dataset_options
 @click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Processes to scan with. [default: all CPUs]")
 @click.option("--overwrite", is_flag=True, help="There may be a dataset in --out; it stays until the seal.")
@@ -27,7 +28,7 @@ def plan(
     ctx: click.Context,
     /,
     source: str,
-    out: Path,
+    out: Path | str,
     *,
     bits: str,
     split_file: Path | None,

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from audiochunk.cli.built import print_report, report_on
+from audiochunk.cli.out import OutFolder
 from audiochunk.errors import printable
 
 
 @click.command()
-@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Folder of the dataset.")
+@click.option("--out", "-o", required=True, type=OutFolder(), help="Folder of the dataset.")
 @click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Processes. [default: all CPUs]")
 @click.option(
     "--fsync/--no-fsync", default=True, show_default=True, help="Whether the dataset survives a loss of power."
@@ -21,7 +22,15 @@ from audiochunk.errors import printable
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
 @click.pass_context
 def seal(
-    ctx: click.Context, /, out: Path, *, workers: int | None, fsync: bool, overwrite: bool, quiet: bool, as_json: bool
+    ctx: click.Context,
+    /,
+    out: Path | str,
+    *,
+    workers: int | None,
+    fsync: bool,
+    overwrite: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Make a dataset of the shards that the tasks of a plan have made, or say which are missing.
 

@@ -10,7 +10,7 @@ from audiochunk.errors import printable
 
 
 def build_task(
-    ctx: click.Context, out: Path, task: str, *, workers: int | None, fsync: bool, quiet: bool, as_json: bool
+    ctx: click.Context, out: Path | str, task: str, *, workers: int | None, fsync: bool, quiet: bool, as_json: bool
 ) -> None:
     """Make the shards of a task, and print what it came to."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # so that workers can be forked

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audiochunk.cli.folder import DatasetFolder
+from audiochunk.cli.out import OutFolder
 from audiochunk.errors import ConfigError, printable
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def _share(ctx: click.Context, param: click.Parameter, value: str | None) -> Fra
     "--against",
     "source",
     metavar="WAVS",
-    type=click.Path(path_type=Path),
-    help="Derive the chunks anew from the recordings in this folder, and compare.",
+    type=OutFolder(),
+    help="Derive the chunks anew from the recordings in this folder, or at this URL, and compare.",
 )
 @click.option(
     "--sample",
@@ -45,7 +46,7 @@ def _share(ctx: click.Context, param: click.Parameter, value: str | None) -> Fra
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
 @click.pass_context
 def verify(
-    ctx: click.Context, /, folder: "Folder", *, source: Path | None, share: Fraction | None, as_json: bool
+    ctx: click.Context, /, folder: "Folder", *, source: Path | str | None, share: Fraction | None, as_json: bool
 ) -> None:
     """Look for damage in the dataset in the folder DIR, or at a URL: compare everything in it with everything else.
 

@@ -5,21 +5,18 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
 from audiochunk.config import BuildConfig
 from audiochunk.errors import OutputExistsError
 from audiochunk.pipeline.failures import FAILURES
+from audiochunk.pipeline.marker import MARKER, begun_with, marker, says_ours
 from audiochunk.pipeline.saved_plan import PLAN, SEALING
 from audiochunk.pipeline.shards import record_path
-from audiochunk.pipeline.versions import versions
 from audiochunk.storage.files import TEMPORARY_SUFFIX, clear_temporaries, fsync_path, locked, write_whole
 from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest
 from audiochunk.storage.recordings import RowsWriter, has_more_rows
-from audiochunk.storage.shard import FORMAT, is_shard_file, is_shard_name
+from audiochunk.storage.shard import is_shard_file, is_shard_name
 
 _LOCK = "lock"
-_MARKER = "build.json"
 
 
 def is_ours(work: Path) -> bool:
@@ -27,24 +24,16 @@ def is_ours(work: Path) -> bool:
     if work.is_symlink() or not work.is_dir():
         return False
     try:
-        return bool(msgspec.json.decode((work / _MARKER).read_bytes())["format"] == FORMAT)
+        return says_ours((work / MARKER).read_bytes())
     except FileNotFoundError:
-        return all(name == _LOCK or name.startswith(f"{_MARKER}.") for name in os.listdir(work))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return False
-
-
-class _Marker(msgspec.Struct, frozen=True):
-    format: str
-    versions: dict[str, str]
-    config: BuildConfig
+        return all(name == _LOCK or name.startswith(f"{MARKER}.") for name in os.listdir(work))
 
 
 def _begun_with(work: Path) -> BuildConfig | None:
     """What an interrupted build was begun with, where that can be told."""
     try:
-        return msgspec.json.decode((work / _MARKER).read_bytes(), type=_Marker).config
-    except (OSError, ValueError, RecursionError):
+        return begun_with((work / MARKER).read_bytes())
+    except OSError:
         return None
 
 
@@ -80,8 +69,7 @@ def entered(
         if clears:
             clear(folder)
         before = _begun_with(work)
-        marker = _Marker(FORMAT, versions(), config)
-        write_whole(work / _MARKER, msgspec.json.encode(marker, order="sorted"), fsync=False)
+        write_whole(work / MARKER, marker(config), fsync=False)
         yield work, before
 
 
@@ -108,8 +96,8 @@ def remove(work: Path) -> None:
             (work / name).unlink(missing_ok=True)  # a worker that is late removes what it makes itself
     # The marker last: until then this is a build folder that the next build will know.
     (work / _LOCK).unlink(missing_ok=True)
-    if os.listdir(work) == [_MARKER]:
-        (work / _MARKER).unlink()
+    if os.listdir(work) == [MARKER]:
+        (work / MARKER).unlink()
         work.rmdir()
 
 

@@ -1,9 +1,11 @@
 """Interrupts that wait until it is safe to act on them."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 
 @contextmanager
@@ -25,3 +27,12 @@ def held_back() -> Iterator[list[int]]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if came:
             signal.raise_signal(came[0])
+
+
+def uninterrupted() -> AbstractContextManager[Any]:
+    """Hold interrupts back while C code calls Python, through which no exception passes: one would be lost there.
+
+    A worker process is ended by a signal that Python does not handle, and goes on being.
+    """
+    process = sys.modules.get("multiprocessing.process")  # which a worker has loaded
+    return held_back() if process is None or process.parent_process() is None else nullcontext()

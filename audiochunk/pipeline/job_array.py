@@ -9,14 +9,15 @@ from audiochunk.config import BuildConfig
 from audiochunk.errors import MachineError, OutputExistsError, printable
 from audiochunk.pipeline import build_folder, output
 from audiochunk.pipeline.array_task import ArrayTask
-from audiochunk.pipeline.elsewhere import difference
 from audiochunk.pipeline.executors import Workers, usable_cpus
+from audiochunk.pipeline.inputs import require_folders
 from audiochunk.pipeline.making import describe_and_advise, shard_task
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan
 from audiochunk.pipeline.run import machine_errors
 from audiochunk.pipeline.saved_plan import SavedPlan, digest_of_plan
 from audiochunk.pipeline.shards import ShardResult, ShardTask, keep_shard, make_shard, record_path
+from audiochunk.pipeline.site import difference
 from audiochunk.pipeline.task_notes import note_path, remove_notes, write_note
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.files import fsync_path
@@ -50,6 +51,7 @@ def save_plan(
     Raises:
         ConfigError, InputError, RecordingsError, OutputExistsError, MachineError: as `build` does.
     """
+    require_folders(source, out)
     folder = Path(out).absolute()
     with machine_errors(folder):
         _require_no_dataset(folder, overwrite=overwrite)
@@ -125,6 +127,7 @@ def run_task(
         MachineError: other versions than those of the plan, or the machine refused.
     """
     watcher = watcher or Watcher()
+    require_folders(out)
     folder = Path(out).absolute()
     work = folder / BUILD_FOLDER
     with machine_errors(folder):

@@ -11,6 +11,7 @@ from audiochunk.pipeline.failures import Failures
 from audiochunk.pipeline.parts import TaskPart
 from audiochunk.pipeline.plan import Plan, ShardPlan
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask
+from audiochunk.pipeline.site import Site
 from audiochunk.pipeline.watcher import Watcher
 
 GO_ON = "; the same command goes on from the finished shards"
@@ -29,11 +30,13 @@ class Making:
         records: of the shards that are there, by split and index.
         reused: shards that were there before.
         rebuilt: shards that were there, but did not fit or were damaged.
+        versions: of the objects that they are in a store, by split and index.
     """
 
     def __init__(self, root: bytes, work: bytes, planned: Plan, failures: Failures) -> None:
         self._root, self._work, self._plan, self._failures = root, work, planned, failures
         self.records: dict[tuple[str, int], ShardRecord] = {}
+        self.versions: dict[tuple[str, int], str] = {}
         self.reused = self.rebuilt = 0
 
     def shards(
@@ -41,7 +44,7 @@ class Making:
         workers: Workers,
         watcher: Watcher,
         *,
-        site: elsewhere.Site | None,
+        site: Site | None,
         fsync: bool,
         meanwhile: Callable[[], bool],
     ) -> None:
@@ -101,6 +104,8 @@ class Making:
             self.reused += result.reused
             self.rebuilt += result.rebuilt
         self.records[key] = result.record
+        if result.version:
+            self.versions[key] = result.version
 
     def _outdated(self, failed: set[bytes]) -> Iterator[int]:
         """Numbers of the shards that were made with part of a recording which failed elsewhere."""

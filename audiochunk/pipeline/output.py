@@ -13,6 +13,7 @@ from audiochunk.config import BuildConfig
 from audiochunk.errors import DatasetError, NoDatasetError, OutputExistsError, printable, reason
 from audiochunk.pipeline import build_folder
 from audiochunk.pipeline.earlier import Earlier
+from audiochunk.pipeline.inputs import appended_to
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.splits import FILE_PREFIX
 from audiochunk.pipeline.watcher import Watcher
@@ -127,7 +128,7 @@ def config_of(out: str | os.PathLike[str], options: Mapping[str, Any]) -> BuildC
         DatasetError: it is damaged.
     """
     try:
-        manifest = Manifest.read(Path(out))
+        manifest = Manifest.read(appended_to(out))
     except NoDatasetError as error:
         raise NoDatasetError(out, _NOTHING_TO_ADD_TO) from error
     return manifest.config.altered(**options)
@@ -161,7 +162,7 @@ def require_dataset(found: Output, config: BuildConfig) -> Manifest:
     return found.manifest
 
 
-def check_options(manifest: Manifest, folder: Path, config: BuildConfig) -> None:
+def check_options(manifest: Manifest, folder: Path | str, config: BuildConfig) -> None:
     """Compare the options of a finished dataset with those asked for.
 
     Raises:
@@ -171,7 +172,7 @@ def check_options(manifest: Manifest, folder: Path, config: BuildConfig) -> None
 
 
 def _check_options(
-    manifest: Manifest, folder: Path, config: BuildConfig, *, but: Sequence[str] = (), advice: str
+    manifest: Manifest, folder: Path | str, config: BuildConfig, *, but: Sequence[str] = (), advice: str
 ) -> None:
     differing = [text for text in manifest.config.differences(config) if text.partition(" ")[0] not in but]
     if differing:
@@ -180,14 +181,17 @@ def _check_options(
         )
 
 
-def check_recordings(manifest: Manifest, folder: Path, planned: Plan, watcher: Watcher) -> None:
+def check_recordings(
+    manifest: Manifest, folder: Path, planned: Plan, watcher: Watcher, *, shown: str | None = None
+) -> None:
     """Compare paths, sizes and headers of a finished dataset's recordings with those of a plan.
 
     Args:
         manifest: of the dataset.
-        folder: where it lies.
+        folder: where its recordings table lies.
         planned: the plan.
         watcher: told of the rows of the dataset's table.
+        shown: what the folder is called in messages, if not by its path.
 
     Raises:
         OutputExistsError: they differ; says how many and names one.
@@ -201,7 +205,9 @@ def check_recordings(manifest: Manifest, folder: Path, planned: Plan, watcher: W
     comparison = earlier.compared()
     if different := str(comparison):
         advice = _OVERWRITE if comparison.not_as_before else f"say --append to add them, {_OVERWRITE}"
-        raise OutputExistsError(str(folder), f"holds a dataset made from other recordings ({different})", advice)
+        raise OutputExistsError(
+            shown or str(folder), f"holds a dataset made from other recordings ({different})", advice
+        )
 
 
 def clear(folder: Path, *, fsync: bool) -> None:

@@ -2,13 +2,16 @@
 
 import os
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, nullcontext
+from typing import Protocol
 
 import msgspec
 import numpy as np
 
 from audiochunk.config import Encoding
 from audiochunk.errors import PassingRecordingError, RecordingError
+from audiochunk.pipeline.inputs import opened_input
+from audiochunk.pipeline.interrupts import uninterrupted
 from audiochunk.signal.audio import AudioInfo, Recording
 from audiochunk.signal.chunking import Span, Stream
 from audiochunk.signal.encode import arrange
@@ -18,6 +21,7 @@ from audiochunk.signal.opening import check_regular, modified_ns, open_file
 from audiochunk.signal.packing import pack, silence
 from audiochunk.signal.pcm import Octets, is_direct
 from audiochunk.signal.quantize import quantize
+from audiochunk.signal.source import ByteSource, Source, close, duplicate
 
 _DECODED_AT_ONCE = 2**16  # frames
 _PADDED_AT_ONCE = 2**16  # codes
@@ -49,14 +53,26 @@ class TaskPart(msgspec.Struct, frozen=True, gc=False):
         return Stream.of(self.info.frames, self.info.channels, encoding)
 
 
-def write_part(part: TaskPart, encoder: Encoder, *, root: bytes, dir_fd: int | None) -> int:
+class Opener(Protocol):
+    """An input folder that is none of this machine."""
+
+    def open(self, part: TaskPart) -> ByteSource:
+        """The recording that a part is of.
+
+        Raises:
+            RecordingError: it is not there, or not the one that was scanned.
+            MachineError: that could not be told.
+        """
+
+
+def write_part(part: TaskPart, encoder: Encoder, *, root: bytes, folder: int | Opener | None) -> int:
     """Give an encoder the chunks of a part.
 
     Args:
         part: the chunks.
         encoder: it may hold the end of them back until more come.
         root: the input folder.
-        dir_fd: the input folder, open: looking a name up from there is quicker.
+        folder: the input folder, open: looking a name up from there is quicker. None if it could not be opened.
 
     Returns:
         How many samples lay beyond full scale.
@@ -67,26 +83,26 @@ def write_part(part: TaskPart, encoder: Encoder, *, root: bytes, dir_fd: int | N
     form, channels = part.info.form, part.info.channels
     stream = part.stream(encoder.encoding)
     clipped = 0
-    fd = _open(part, root, dir_fd)
+    source = _open(part, root, folder)
     try:
         if form is not None and is_direct(form, encoder.encoding, channels=channels):
             max_frames = encoder.max_frames(form, channels)
             for span in stream.spans(part.first, part.chunks, max_frames=max_frames):
-                encoder.add(fd, part.path, form, span, channels=channels, channel=part.channel)
+                encoder.add(source, part.path, form, span, channels=channels, channel=part.channel)
         else:
             max_frames = encoder.max_frames(None, channels)
-            with closing(_decode(fd, part, stream, max_frames)) as spans:
+            with closing(_decode(source, part, stream, max_frames)) as spans:
                 for span, decoded in spans:
                     clipped += _count(decoded.clipped, span, part)
                     encoder.add_samples(decoded.samples, span, channel=part.channel)
     except RecordingError:
-        _check_unchanged(fd, part)
+        _check_unchanged(source, part)
         raise
     else:
         # One look, afterwards, tells of a file that was another one already and of one that changed while it was read.
-        _check_unchanged(fd, part)
+        _check_unchanged(source, part)
     finally:
-        os.close(fd)
+        os.close(source) if isinstance(source, int) else source.close()
     encoder.pad(_padding(stream, part))
     return clipped
 
@@ -100,31 +116,39 @@ def encode_part(part: TaskPart, encoding: Encoding, *, root: bytes) -> Generator
         RecordingError: the recording changed since it was scanned, or cannot be decoded.
     """
     stream = part.stream(encoding)
-    fd = _open(part, root, None)
-    try:
-        with closing(_decode(fd, part, stream, _DECODED_AT_ONCE)) as spans:
-            for span, decoded in spans:
-                samples = arrange(decoded.samples, span, encoding, channel=part.channel)
-                codes = quantize(samples, bits=encoding.bits, quantizer=encoding.quantizer)
-                yield pack(codes, encoding), _count(decoded.clipped, span, part)
-        padding = _padding(stream, part)
-        for start in range(0, padding, _PADDED_AT_ONCE):
-            yield silence(min(padding - start, _PADDED_AT_ONCE), encoding), 0
-        _check_unchanged(fd, part)
-    finally:
-        os.close(fd)
+    with opened_input(root, (part,), encoding) as folder:
+        source = _open(part, root, folder)
+        try:
+            with closing(_decode(source, part, stream, _DECODED_AT_ONCE)) as spans:
+                for span, decoded in spans:
+                    samples = arrange(decoded.samples, span, encoding, channel=part.channel)
+                    codes = quantize(samples, bits=encoding.bits, quantizer=encoding.quantizer)
+                    yield pack(codes, encoding), _count(decoded.clipped, span, part)
+            padding = _padding(stream, part)
+            for start in range(0, padding, _PADDED_AT_ONCE):
+                yield silence(min(padding - start, _PADDED_AT_ONCE), encoding), 0
+            _check_unchanged(source, part)
+        finally:
+            close(source)
 
 
-def _open(part: TaskPart, root: bytes, dir_fd: int | None) -> int:
-    return open_file(part.path if dir_fd is not None else os.path.join(root, part.path), dir_fd=dir_fd)
+def _open(part: TaskPart, root: bytes, folder: int | Opener | None) -> Source:
+    if folder is None or isinstance(folder, int):
+        return open_file(part.path if folder is not None else os.path.join(root, part.path), dir_fd=folder)
+    return folder.open(part)
 
 
-def _decode(fd: int, part: TaskPart, stream: Stream, max_frames: int) -> Generator[tuple[Span, Decoded], None, None]:
+def _decode(
+    source: Source, part: TaskPart, stream: Stream, max_frames: int
+) -> Generator[tuple[Span, Decoded], None, None]:
     """The spans of a part in turn, each with its samples."""
-    _check_unchanged(fd, part)
-    with Recording(os.dup(fd), part.info, part.path) as recording:
+    is_file = isinstance(source, int)
+    if is_file:
+        _check_unchanged(source, part)  # of an object, this would be one more request
+    with Recording(duplicate(source), part.info, part.path) as recording:
         for span in stream.spans(part.first, part.chunks, max_frames=max_frames):
-            decoded = recording.read(span.start, span.frames)
+            with nullcontext() if is_file else uninterrupted():
+                decoded = recording.read(span.start, span.frames)
             if _count(decoded.invalid, span, part):
                 raise RecordingError(part.path, "holds NaN or infinite samples")
             yield span, decoded
@@ -135,8 +159,11 @@ def _padding(stream: Stream, part: TaskPart) -> int:
     return part.chunks * stream.codes_per_chunk - stream.real_codes(part.first, part.chunks)
 
 
-def _check_unchanged(fd: int, part: TaskPart) -> None:
-    now = os.fstat(fd)
+def _check_unchanged(source: Source, part: TaskPart) -> None:
+    if not isinstance(source, int):
+        source.check()
+        return
+    now = os.fstat(source)
     check_regular(now, part.path)
     if (now.st_size, modified_ns(now)) != (part.bytes, part.mtime_ns):
         raise PassingRecordingError(

@@ -45,13 +45,15 @@ def start_pool(workers: int) -> ProcessPoolExecutor:
     if not is_fork:
         context.set_forkserver_preload(["audiochunk.pipeline.shards"])
         multiprocessing.resource_tracker.ensure_running()  # now: the server would start it, and it unblocks signals
+    # The server has the environment of when it began; what a store is reached with may have been set since.
+    environment = None if is_fork else dict(os.environ)
     # Ctrl-C reaches every process of the terminal; the parent alone decides what it means. The server and all workers
     # inherit the mask, so that there is no moment at which one could be hit; nor one at which a forked worker would do
     # what this process does at SIGTERM. (The server is also asked for processes by others, who end them so.)
     masked = {signal.SIGINT, signal.SIGTERM} if is_fork else {signal.SIGINT}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, masked)
     try:
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(environment,))
         try:
             with held_back():
                 if not is_fork:
@@ -96,7 +98,10 @@ def _has_one_thread() -> bool:
         return False
 
 
-def _begin_worker() -> None:
+def _begin_worker(environment: dict[str, str] | None) -> None:
+    if environment is not None:
+        os.environ.clear()
+        os.environ.update(environment)
     # What a fork inherits is its parent's: how SIGTERM is taken, and the lock of the output folder, which would outlive
     # a parent that is killed for as long as a worker takes to end.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

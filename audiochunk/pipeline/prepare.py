@@ -9,6 +9,7 @@ from audiochunk.config import BuildConfig, Encoding, Options
 from audiochunk.errors import MOST_NAMED, ConfigError, InputError, RecordingsError, printable
 from audiochunk.pipeline.earlier import Earlier
 from audiochunk.pipeline.executors import Workers
+from audiochunk.pipeline.inputs import input_root
 from audiochunk.pipeline.plan import Plan, Planner, chunks_per_shard, too_many_shards
 from audiochunk.pipeline.scan import Globs, Scanned, scan
 from audiochunk.pipeline.splits import (
@@ -56,7 +57,7 @@ def make_plan(
     watcher = watcher or Watcher()
     config, table = with_split_file(config, split_file)
     splitter = make_splitter(config.options, table)
-    root = os.fsencode(source)
+    root = input_root(source)
     if not root:
         raise InputError(root, "the name of the input folder is empty")
     planner = Planner(config, splitter.shares, None if earlier is None else earlier.ends)

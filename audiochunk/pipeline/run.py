@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from tempfile import gettempdir
 
 from audiochunk.config import BuildConfig
 from audiochunk.errors import (
@@ -17,19 +18,24 @@ from audiochunk.errors import (
     printable,
     reason,
 )
-from audiochunk.pipeline import build_folder, elsewhere, output
+from audiochunk.pipeline import build_folder, output
+from audiochunk.pipeline.built import Built
 from audiochunk.pipeline.earlier import Earlier
 from audiochunk.pipeline.executors import DASK, Workers, executor_of, refuse_to_run_in_a_worker, usable_cpus
 from audiochunk.pipeline.failures import Failures
+from audiochunk.pipeline.inputs import absolute, appended_to, input_root, path_of, store_of
 from audiochunk.pipeline.making import GO_ON, Making
+from audiochunk.pipeline.places import objects_at
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan, with_split_file
 from audiochunk.pipeline.seal import seal
+from audiochunk.pipeline.site import site
 from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.manifest import BUILD_FOLDER, RECORDINGS, Manifest
 from audiochunk.storage.shard import shard_name
 
+MEMORY = "memory://"  # a store that no other process sees
 _ADVICE = {
     errno.ENOSPC: f"; make room{GO_ON}",
     errno.EDQUOT: f"; the quota is used up{GO_ON}",
@@ -38,29 +44,6 @@ _ADVICE = {
     errno.EACCES: "; choose another --out",
     errno.EROFS: "; choose another --out",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """What a build came to.
-
-    Attributes:
-        manifest: of the dataset.
-        plan: that it was built by.
-        failed: reasons, by path, of recordings that this build left out while decoding.
-        reused: shards that were taken over from an interrupted build.
-        rebuilt: shards of an interrupted build that were made anew, because they no longer fit or were damaged.
-        up_to_date: whether the dataset was there already.
-        seconds: of wall time.
-    """
-
-    manifest: Manifest
-    plan: Plan
-    failed: dict[bytes, str]
-    reused: int = 0
-    rebuilt: int = 0
-    up_to_date: bool = False
-    seconds: float = 0.0
 
 
 def build(
@@ -79,8 +62,8 @@ def build(
     """Build a dataset from a folder of recordings, go on with an interrupted build, or find it up to date.
 
     Args:
-        source: folder of recordings.
-        out: folder of the dataset.
+        source: folder of recordings, or its URL.
+        out: folder of the dataset, or its URL.
         config: what decides its bytes.
         split_file: table of path or folder, tab, split.
         workers: processes to use; None means as many as this process may use CPUs.
@@ -111,7 +94,22 @@ def build(
         raise ConfigError(f"workers and executor {executor}: a cluster has the workers that it has; leave workers out")
     if append and overwrite:
         raise ConfigError("append and overwrite: a dataset is added to or replaced, not both")
-    folder = Path(out).absolute()
+    n = 1 if executor is None and any(str(place).startswith(MEMORY) for place in (source, out)) else n
+    if append:
+        appended_to(out)
+    if (url := store_of(out)) is not None:
+        built = _build_into_store(
+            source,
+            url,
+            config,
+            split_file=split_file,
+            workers=n,
+            executor=executor,
+            overwrite=overwrite,
+            watcher=watcher,
+        )
+        return replace(built, seconds=time.perf_counter() - began)
+    folder = path_of(out)
     with machine_errors(folder):
         found = output.look(folder, overwrite=overwrite)
     earlier = None
@@ -126,11 +124,38 @@ def build(
             built = _up_to_date(found.manifest, folder, planned, watcher, append=append)
         else:
             watcher.planned(planned, n_chunks=planned.n_chunks)
-            root = os.path.abspath(os.fsencode(source))
+            root = absolute(input_root(source))
             built = _build(
                 root, folder, planned, at_work, fsync=fsync, overwrite=overwrite, earlier=earlier, watcher=watcher
             )
     return replace(built, seconds=time.perf_counter() - began)
+
+
+def _build_into_store(
+    source: str | os.PathLike[str],
+    url: str,
+    config: BuildConfig,
+    *,
+    split_file: str | os.PathLike[str] | None,
+    workers: int,
+    executor: Executor | str | None,
+    overwrite: bool,
+    watcher: Watcher,
+) -> Built:
+    from audiochunk.pipeline import store_build, store_output
+    from audiochunk.storage.objects import Objects
+
+    out = objects_at(Objects(url).url)
+    found = store_output.look(out, overwrite=overwrite)
+    if found.manifest is not None and not overwrite and split_file is None:
+        output.check_options(found.manifest, out.url, config)
+    with executor_of(executor) as given, Workers(workers, given) as at_work, machine_errors(Path(gettempdir())):
+        planned = make_plan(source, config, split_file=split_file, watcher=watcher, workers=at_work)
+        if found.manifest is not None and not overwrite:
+            return store_build.up_to_date(found, found.manifest, planned, watcher)
+        watcher.planned(planned, n_chunks=planned.n_chunks)
+        root = absolute(input_root(source))
+        return store_build.build(root, out, planned, at_work, overwrite=overwrite, watcher=watcher)
 
 
 def _up_to_date(manifest: Manifest, folder: Path, planned: Plan, watcher: Watcher, *, append: bool) -> Built:
@@ -191,8 +216,8 @@ def make_and_seal(
     work = folder / BUILD_FOLDER
     making = Making(root, os.fsencode(work), planned, failures)
     with Table(planned, work / RECORDINGS, failures.reasons, watcher, earlier) as table:
-        with elsewhere.site(workers, root, work, planned) as site:
-            making.shards(workers, watcher, site=site, fsync=fsync, meanwhile=table.write_some)
+        with site(workers, root, os.fsencode(work), planned) as seen:
+            making.shards(workers, watcher, site=seen, fsync=fsync, meanwhile=table.write_some)
         if earlier is None:
             making.refuse_nothing()
         manifest = seal(
@@ -214,7 +239,15 @@ def check_output(out: str | os.PathLike[str], config: BuildConfig, *, overwrite:
         OutputExistsError: it holds something else.
         MachineError: it cannot be read.
     """
-    folder = Path(out).absolute()
+    if (url := store_of(out)) is not None:
+        from audiochunk.pipeline import store_output
+        from audiochunk.storage.objects import Objects
+
+        holding = store_output.look(objects_at(Objects(url).url), overwrite=overwrite)
+        if holding.manifest is not None and not overwrite and config.options.split is not None:
+            output.check_options(holding.manifest, url, config)
+        return
+    folder = path_of(out)
     with machine_errors(folder):
         found = output.look(folder, overwrite=overwrite)
     if found.manifest is not None and not overwrite and config.options.split is not None:

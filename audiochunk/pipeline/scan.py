@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import translate
@@ -12,8 +12,9 @@ import msgspec
 
 from audiochunk.errors import InputError, RecordingError, printable, raise_if_out_of_files, reason
 from audiochunk.pipeline.executors import Workers
+from audiochunk.pipeline.inputs import absolute, is_store
 from audiochunk.pipeline.packed import Packed
-from audiochunk.signal.audio import EXTENSIONS, AudioInfo, probe_fd
+from audiochunk.signal.audio import EXTENSIONS, AudioInfo, probe_source
 from audiochunk.signal.opening import check_regular, modified_ns, open_file, opened
 
 _AT_ONCE = 512  # files that are handed to a worker together
@@ -76,10 +77,15 @@ def _matches(glob: str, pattern: re.Pattern[str], path: str) -> bool:
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
-    """A path that the walk came upon; `error` says why it cannot be gone into, if so."""
+    """A path that the walk came upon; `error` says why it cannot be gone into, if so.
+
+    Of an object in a store, the walk knows `bytes` and `version` (as a number) already.
+    """
 
     path: bytes
     error: str | None = None
+    bytes: int = 0
+    version: int = 0
 
 
 def walk(root: bytes) -> Iterator[Found]:
@@ -140,10 +146,7 @@ def _list(root: bytes, prefix: bytes, above: frozenset[tuple[int, int]]) -> _Fol
 def _find(path: bytes, entry: os.DirEntry[bytes]) -> Found | None:
     if path.endswith(b"/"):
         return Found(path)
-    stem, dot, extension = path.rpartition(b"/")[2].rpartition(b".")
-    if dot + extension.lower() not in EXTENSIONS or not stem.strip(
-        b"."
-    ):  # a name that begins with a dot has no extension
+    if not is_recording(path):
         return None
     try:
         if entry.is_file():
@@ -151,6 +154,13 @@ def _find(path: bytes, entry: os.DirEntry[bytes]) -> Found | None:
     except OSError as error:  # a link to itself, or into a folder that may not be entered
         return Found(path, f"a link that cannot be followed: {reason(error)}")
     return Found(path, "a link that leads to no file") if entry.is_symlink() and not entry.is_dir() else None
+
+
+def is_recording(path: bytes) -> bool:
+    """Whether a file is one by its extension."""
+    stem, dot, extension = path.rpartition(b"/")[2].rpartition(b".")
+    # A name that begins with a dot has no extension.
+    return dot + extension.lower() in EXTENSIONS and bool(stem.strip(b"."))
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:
@@ -164,12 +174,17 @@ def probe_found(root: bytes, found: Found, *, dir_fd: int | None = None) -> Scan
     """What a found file holds, or why it cannot be used.
 
     Args:
-        root: the input folder.
+        root: the input folder, or its URL.
         found: a file below it.
         dir_fd: the input folder, open: looking a name up from there is quicker.
     """
     if found.error is not None:
         return Scanned(found.path, 0, 0, None, found.error)
+    if dir_fd is None and is_store(root):
+        from audiochunk.pipeline.remote_scan import probe_objects
+
+        (scanned,) = probe_objects(root, [found])
+        return scanned
     size = mtime_ns = 0
     try:
         fd = open_file(found.path if dir_fd is not None else os.path.join(root, found.path), dir_fd=dir_fd)
@@ -177,7 +192,7 @@ def probe_found(root: bytes, found: Found, *, dir_fd: int | None = None) -> Scan
             status = os.fstat(fd)
             check_regular(status, found.path)
             size, mtime_ns = status.st_size, modified_ns(status)
-            return Scanned(found.path, size, mtime_ns, probe_fd(fd, found.path, size=size))
+            return Scanned(found.path, size, mtime_ns, probe_source(fd, found.path, size=size))
         finally:
             os.close(fd)
     except RecordingError as error:
@@ -200,34 +215,55 @@ class _Probed(Packed, frozen=True):
 
 
 def _probe(batch: _Batch) -> _Probed:
-    with opened(batch.root) as dir_fd:
-        found = (probe_found(batch.root, found, dir_fd=dir_fd) for found in batch.found)
-        return _Probed(batch.number, tuple(found))
+    return _Probed(batch.number, tuple(_probe_all(batch.root, batch.found)))
+
+
+def _probe_all(root: bytes, found: Iterable[Found]) -> Iterator[Scanned]:
+    if is_store(root):
+        from audiochunk.pipeline.remote_scan import probe_objects
+
+        yield from probe_objects(root, found)
+        return
+    with opened(root) as dir_fd:
+        for one in found:
+            yield probe_found(root, one, dir_fd=dir_fd)
 
 
 def scan(root: bytes, globs: Globs, workers: Workers | None = None) -> Iterator[Scanned]:
     """All wanted recordings below a folder, probed, in path order.
 
     Args:
-        root: the input folder.
+        root: the input folder, or its URL.
         globs: what is wanted.
         workers: who look into the files where there are many; else this process does.
 
     Raises:
         InputError: the folder cannot be listed.
     """
-    wanted = (found for found in walk(root) if globs.want(found.path))
+    wanted = (found for found in walk_input(root) if globs.want(found.path))
     first = list(islice(wanted, 2 * _AT_ONCE)) if workers is not None and workers.are_processes else []
     if workers is not None and len(first) == 2 * _AT_ONCE:
         yield from _scan_in_batches(root, chain(first, wanted), workers)
         return
-    with opened(root) as dir_fd:
-        for found in chain(first, wanted):
-            yield probe_found(root, found, dir_fd=dir_fd)
+    yield from _probe_all(root, chain(first, wanted))
+
+
+def walk_input(root: bytes) -> Iterator[Found]:
+    """What `walk` finds below a folder, or the same below a URL.
+
+    Raises:
+        InputError: it cannot be listed, or not in the order of paths.
+        StoreError: the store could not be asked.
+    """
+    if not is_store(root):
+        return walk(root)
+    from audiochunk.pipeline.remote_scan import walk_objects
+
+    return walk_objects(root)
 
 
 def _scan_in_batches(root: bytes, found: Iterator[Found], workers: Workers) -> Iterator[Scanned]:
-    root = os.path.abspath(root)  # a worker may be elsewhere
+    root = absolute(root)  # a worker may be elsewhere
     batches = (_Batch(number, root, batch) for number, batch in enumerate(_batched(found)))
     held: dict[int, _Probed] = {}
     next_number = 0

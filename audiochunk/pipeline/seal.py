@@ -1,14 +1,23 @@
 """The last step of a build: make everything durable, then write the manifest, whose presence makes the dataset."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from audiochunk.pipeline import build_folder
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.rows import Records
 from audiochunk.pipeline.table import Table
+from audiochunk.pipeline.totals import Totals
 from audiochunk.storage.files import fsync_path, write_whole
-from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, ShardEntry, dataset_id
+from audiochunk.storage.manifest import (
+    BUILD_FOLDER,
+    MANIFEST,
+    RECORDINGS,
+    Manifest,
+    RecordingsEntry,
+    ShardEntry,
+    dataset_id,
+)
 from audiochunk.storage.shard import shard_name
 
 
@@ -40,16 +49,7 @@ def seal(
         OSError: a step failed.
     """
     build = folder / BUILD_FOLDER
-    made = [
-        ShardEntry(
-            name=shard_name(split, index, plan.config.compression),
-            split=split,
-            chunks=records[split, index].chunks,
-            bytes=records[split, index].bytes,
-            digest=records[split, index].digest,
-        )
-        for split, index in plan.shards.places()
-    ]
+    made = entries_of(plan, records)
     recordings = table.finish(failed, records)
     names = [*(shard.name for shard in made), RECORDINGS]
     # What an interrupted seal has moved into place already may not have been made durable by it.
@@ -64,19 +64,42 @@ def seal(
     build_folder.remove_stale(folder, {shard.name for shard in shards})
     if fsync:
         fsync_path(folder)
-    manifest = Manifest(
-        encoding=plan.config.encoding,
-        options=plan.config.options,
-        compression=plan.config.compression,
-        splits=table.totals.splits(),
-        shards=tuple(shards),
-        recordings=recordings,
-        skipped=table.totals.skipped,
-        generations=1 if earlier is None else earlier.generations + 1,
-        dataset_id=dataset_id(plan.config.encoding, (shard.digest for shard in shards)),
+    manifest = manifest_of(
+        plan, shards, recordings, table.totals, generations=1 if earlier is None else earlier.generations + 1
     )
     write_whole(folder / MANIFEST, manifest.encode(), fsync=fsync)
     if fsync:
         fsync_path(folder)
     build_folder.remove(build)
     return manifest
+
+
+def entries_of(plan: Plan, records: Records) -> list[ShardEntry]:
+    """What the manifest says of the shards of a plan, in its order."""
+    return [
+        ShardEntry(
+            name=shard_name(split, index, plan.config.compression),
+            split=split,
+            chunks=records[split, index].chunks,
+            bytes=records[split, index].bytes,
+            digest=records[split, index].digest,
+        )
+        for split, index in plan.shards.places()
+    ]
+
+
+def manifest_of(
+    plan: Plan, shards: Sequence[ShardEntry], recordings: RecordingsEntry, totals: Totals, *, generations: int = 1
+) -> Manifest:
+    """The manifest of a dataset: of all its shards, and what all rows of its table come to."""
+    return Manifest(
+        encoding=plan.config.encoding,
+        options=plan.config.options,
+        compression=plan.config.compression,
+        splits=totals.splits(),
+        shards=tuple(shards),
+        recordings=recordings,
+        skipped=totals.skipped,
+        generations=generations,
+        dataset_id=dataset_id(plan.config.encoding, (shard.digest for shard in shards)),
+    )

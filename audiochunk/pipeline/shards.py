@@ -11,11 +11,11 @@ import xxhash
 from audiochunk.config import Compression, Encoding
 from audiochunk.errors import DatasetError, PassingRecordingError, RecordingError
 from audiochunk.pipeline.failures import Failure
+from audiochunk.pipeline.inputs import opened_input
 from audiochunk.pipeline.packed import Packed
 from audiochunk.pipeline.parts import TaskPart, write_part
 from audiochunk.pipeline.versions import versions
 from audiochunk.signal.encoder import Encoder
-from audiochunk.signal.opening import opened
 from audiochunk.signal.pcm import Octets
 from audiochunk.storage.files import begin_write_back, temporary, write_whole
 from audiochunk.storage.manifest import Count
@@ -95,6 +95,7 @@ class ShardResult(msgspec.Struct, frozen=True):
         failed: recordings that could not be decoded; the shard was made without them.
         reused: whether the shard was there already.
         rebuilt: whether one was there that did not fit, or was damaged.
+        version: of the object that it is in a store, as that tells it.
     """
 
     split: str
@@ -103,6 +104,7 @@ class ShardResult(msgspec.Struct, frozen=True):
     failed: tuple[Failure, ...] = ()
     reused: bool = False
     rebuilt: bool = False
+    version: str = ""
 
 
 def build_shard(task: ShardTask, *, fsync: bool = False) -> ShardResult:
@@ -211,11 +213,14 @@ def _write(task: ShardTask, file: Path) -> ShardRecord | dict[bytes, RecordingEr
     spec = ShardSpec(task.split, task.index, sum(part.chunks for part in task.parts), task.encoding)
     failed: dict[bytes, RecordingError] = {}
     clipped: dict[int, int] = {}
-    with ShardWriter(file, spec, task.compression) as writer, opened(task.root) as dir_fd:
+    with (
+        ShardWriter(file, spec, task.compression) as writer,
+        opened_input(task.root, task.parts, task.encoding) as folder,
+    ):
         encoder = Encoder(task.encoding, writer.room, n_bytes=BUFFER_BYTES)
         for number, part in enumerate(task.parts):
             try:
-                if n_clipped := write_part(part, encoder, root=task.root, dir_fd=dir_fd):
+                if n_clipped := write_part(part, encoder, root=task.root, folder=folder):
                     clipped[number] = n_clipped
             except RecordingError as error:
                 if not failed:

@@ -10,12 +10,14 @@ import msgspec
 
 from audiochunk.errors import InputError, OutputExistsError
 from audiochunk.pipeline import build_folder, output
+from audiochunk.pipeline.built import Built
 from audiochunk.pipeline.executors import Workers, usable_cpus
 from audiochunk.pipeline.failures import Failure, Failures
+from audiochunk.pipeline.inputs import require_folders
 from audiochunk.pipeline.job_array import require_input
 from audiochunk.pipeline.making import shard_task
 from audiochunk.pipeline.plan import Plan
-from audiochunk.pipeline.run import Built, machine_errors, make_and_seal
+from audiochunk.pipeline.run import machine_errors, make_and_seal
 from audiochunk.pipeline.saved_plan import PLAN, SEALING, SavedPlan
 from audiochunk.pipeline.shards import ShardRecord, record_path
 from audiochunk.pipeline.task_notes import failed_in_tasks, note_of
@@ -53,6 +55,7 @@ def seal_tasks(
     """
     began = time.perf_counter()
     watcher = watcher or Watcher()
+    require_folders(out)
     folder = Path(out).absolute()
     work = folder / BUILD_FOLDER
     with machine_errors(folder):

@@ -18,6 +18,7 @@ from audiochunk.signal.opening import open_regular
 from audiochunk.signal.quantize import Samples
 from audiochunk.signal.riff import HEAD_BYTES, UNFINISHED, WavHeader, parse_header
 from audiochunk.signal.sndfile import SndfileReader
+from audiochunk.signal.source import Source, close
 
 #: Extensions, in lower case, that recordings are found by.
 EXTENSIONS = frozenset(
@@ -61,12 +62,12 @@ def probe(path: bytes | str | os.PathLike[str]) -> AudioInfo:
     name = os.fsencode(path)
     fd = open_regular(name)
     try:
-        return probe_fd(fd, name)
+        return probe_source(fd, name)
     finally:
         os.close(fd)
 
 
-def probe_fd(fd: int, path: bytes, *, size: int | None = None) -> AudioInfo:
+def probe_source(source: Source, path: bytes, *, size: int | None = None) -> AudioInfo:
     """What an open recording holds; `path` is for messages only, `size` of the file is looked up unless given.
 
     Only headers are read, but where they cannot tell: streams that do not know their length are decoded to count
@@ -76,24 +77,28 @@ def probe_fd(fd: int, path: bytes, *, size: int | None = None) -> AudioInfo:
         RecordingError: it cannot be used.
     """
     try:
-        return _probe(fd, path, os.fstat(fd).st_size if size is None else size)
+        return _probe(source, path, _size(source) if size is None else size)
     except READER_ERRORS as error:
         raise recording_error(path, error) from error
 
 
-def _probe(fd: int, path: bytes, size: int) -> AudioInfo:
+def _size(source: Source) -> int:
+    return os.fstat(source).st_size if isinstance(source, int) else source.size
+
+
+def _probe(source: Source, path: bytes, size: int) -> AudioInfo:
     if size == 0:
         raise RecordingError(path, "the file is empty (0 bytes)")
-    head = os.pread(fd, HEAD_BYTES, 0)
+    head = os.pread(source, HEAD_BYTES, 0) if isinstance(source, int) else source.pread(HEAD_BYTES, 0)
     if head[8:12] != b"WAVE":
         _refuse_what_is_no_audio(head[:256], path)
-    header = parse_header(fd, size, head)
+    header = parse_header(source, size, head)
     if header is None or header.form is None:
-        return _probe_sndfile(fd, path, header)
+        return _probe_sndfile(source, path, header)
     form, valid_bits = header.form, header.valid_bits
     notes: tuple[str, ...] = (header.note,) if header.note else ()
     if valid_bits != form.width * 8 and wav.is_low_justified(
-        fd, form, channels=header.channels, frames=header.frames, valid_bits=valid_bits
+        source, form, channels=header.channels, frames=header.frames, valid_bits=valid_bits
     ):
         form = msgspec.structs.replace(form, low_bits=valid_bits)
         notes += ("low-justified",)
@@ -127,9 +132,9 @@ def _as_text(head: bytes) -> str:
         return ""
 
 
-def _probe_sndfile(fd: int, path: bytes, header: WavHeader | None) -> AudioInfo:
+def _probe_sndfile(source: Source, path: bytes, header: WavHeader | None) -> AudioInfo:
     try:
-        file = sndfile.open_fd(fd)
+        file = sndfile.open_source(source)
     except RuntimeError as error:
         if header is None:
             raise
@@ -141,7 +146,7 @@ def _probe_sndfile(fd: int, path: bytes, header: WavHeader | None) -> AudioInfo:
         frames, notes = file.frames, []
         is_counted = not sndfile.knows_its_length(file)
         if is_counted:
-            frames = sndfile.count_frames(fd)
+            frames = sndfile.count_frames(source)
             notes.append("length counted by decoding")
         if header is not None and header.note == UNFINISHED and not frames:
             raise RecordingError(
@@ -167,13 +172,13 @@ class Recording:
     """An open recording, read range by range; a context manager.
 
     Args:
-        fd: the file; closed at the end.
-        info: as `probe_fd` gave it.
+        source: the file; closed at the end.
+        info: as `probe_source` gave it.
         path: for messages.
     """
 
-    def __init__(self, fd: int, info: AudioInfo, path: bytes) -> None:
-        self._fd, self._info, self._path = fd, info, path
+    def __init__(self, source: Source, info: AudioInfo, path: bytes) -> None:
+        self._source, self._info, self._path = source, info, path
         self._sndfile: SndfileReader | None = None
         self._buffer = bytearray()
 
@@ -183,7 +188,7 @@ class Recording:
     def __exit__(self, *_: object) -> None:
         if self._sndfile is not None:
             self._sndfile.close()
-        os.close(self._fd)
+        close(self._source)
 
     def read(self, start: int, frames: int) -> Decoded:
         """The frames from `start` on.
@@ -208,13 +213,13 @@ class Recording:
         if len(self._buffer) < size:
             self._buffer = bytearray(size)
         raw = wav.read_raw(
-            self._fd, form, channels=self._info.channels, start=start, frames=frames, buffer=self._buffer
+            self._source, form, channels=self._info.channels, start=start, frames=frames, buffer=self._buffer
         )
         return from_floats(raw) if form.kind == "float" else Decoded(wav.to_samples(raw, form))
 
     def _decode(self, start: int, frames: int) -> Decoded:
         if self._sndfile is None:
-            self._sndfile = SndfileReader(self._fd, seekable=self._info.seekable)
+            self._sndfile = SndfileReader(self._source, seekable=self._info.seekable)
         decoded = self._sndfile.read(start, frames)
         if len(decoded) < frames:
             ended = start + len(decoded)
@@ -239,7 +244,7 @@ def read(path: bytes | str | os.PathLike[str], *, start: int = 0, frames: int | 
     name = os.fsencode(path)
     fd = open_regular(name)
     try:
-        info = probe_fd(fd, name)
+        info = probe_source(fd, name)
     except BaseException:
         os.close(fd)
         raise

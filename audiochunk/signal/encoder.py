@@ -12,6 +12,7 @@ from audiochunk.signal.encode import arrange
 from audiochunk.signal.packing import pack, silence
 from audiochunk.signal.pcm import Octets, encode_pcm, keeps_bytes
 from audiochunk.signal.quantize import Samples, quantize
+from audiochunk.signal.source import Source
 from audiochunk.signal.wav import WavForm, read_into
 
 _WIDEST = 4  # bytes of a decoded sample
@@ -43,11 +44,13 @@ class Encoder:
         width = form.width if form is not None else _WIDEST
         return max(1, self._buffer.size // (channels * max(width, self.encoding.bytes_per_code)))
 
-    def add(self, fd: int, path: bytes, form: WavForm, span: Span, *, channels: int, channel: int | None) -> None:
+    def add(
+        self, source: Source, path: bytes, form: WavForm, span: Span, *, channels: int, channel: int | None
+    ) -> None:
         """Read a span of an open recording.
 
         Args:
-            fd: the recording.
+            source: the recording.
             path: of it, for messages.
             form: of its data; `is_direct`.
             span: of the stream, at most `max_frames` long.
@@ -65,7 +68,7 @@ class Encoder:
             self._kind, self._form, self._max_frames = kind, form, self.max_frames(form, channels)
         end = self._used + span.frames * channels * form.width
         try:
-            read_into(self._view[self._used : end], fd, form, channels=channels, start=span.start)
+            read_into(self._view[self._used : end], source, form, channels=channels, start=span.start)
         except READER_ERRORS as error:
             raise recording_error(path, error) from error
         self._used, self._frames = end, self._frames + span.frames

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from audiochunk.signal.source import Source
 from audiochunk.signal.wav import Kind, WavError, WavForm
 
 HEAD_BYTES = 4096  # read at once; nearly every header ends within
@@ -70,11 +71,11 @@ class WavHeader(msgspec.Struct, frozen=True, gc=False):
     note: str
 
 
-def parse_header(fd: int, size: int, head: bytes | None = None) -> WavHeader | None:
+def parse_header(source: Source, size: int, head: bytes | None = None) -> WavHeader | None:
     """The header of a WAV file.
 
     Args:
-        fd: the file, open for reading; its position does not matter and stays.
+        source: the file, open for reading; its position does not matter and stays.
         size: bytes of the file.
         head: its first `HEAD_BYTES`, where they have been read already.
 
@@ -85,9 +86,9 @@ def parse_header(fd: int, size: int, head: bytes | None = None) -> WavHeader | N
         WavError: it is one, but no recording can be read from it.
         OSError: reading failed.
     """
-    first = os.pread(fd, HEAD_BYTES, 0) if head is None else head
+    first = _read(source, HEAD_BYTES, 0) if head is None else head
     plain = _parse_plain(first, size)
-    return plain if plain is not None else _parse_any(fd, size, first)
+    return plain if plain is not None else _parse_any(source, size, first)
 
 
 def _parse_plain(head: bytes, size: int) -> WavHeader | None:
@@ -109,11 +110,11 @@ def _parse_plain(head: bytes, size: int) -> WavHeader | None:
     return WavHeader(PCM, WavForm("int", bits // 8, False, _PLAIN.size), bits, rate, channels, claimed // align, "")
 
 
-def _parse_any(fd: int, size: int, head: bytes) -> WavHeader | None:
+def _parse_any(source: Source, size: int, head: bytes) -> WavHeader | None:
     def read_at(position: int, n: int) -> bytes:
         if position + n <= len(head):
             return head[position : position + n]
-        return os.pread(fd, n, position) if position < size else b""
+        return _read(source, n, position) if position < size else b""
 
     base = _id3_bytes(head)
     magic = read_at(base, 12)
@@ -124,6 +125,10 @@ def _parse_any(fd: int, size: int, head: bytes) -> WavHeader | None:
     return _Format.parse(fmt, order).header(
         data, *_data_bytes(read_at, data, data_size, size, order), big_endian=order == ">"
     )
+
+
+def _read(source: Source, n: int, at: int) -> bytes:
+    return os.pread(source, n, at) if isinstance(source, int) else source.pread(n, at)
 
 
 def _id3_bytes(head: bytes) -> int:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from audiochunk.signal.source import Source, SourceFile
+
 if TYPE_CHECKING:
     import soundfile
 
@@ -57,7 +59,7 @@ SUBTYPES = {
 }
 
 
-def open_fd(fd: int) -> "soundfile.SoundFile":
+def open_source(source: Source) -> "soundfile.SoundFile":
     """libsndfile's reader at the first frame of an open file, which it does not close.
 
     Raises:
@@ -65,13 +67,23 @@ def open_fd(fd: int) -> "soundfile.SoundFile":
     """
     import soundfile  # plain WAV needs no libsndfile, and loading it takes a while
 
-    os.lseek(fd, 0, os.SEEK_SET)
-    with _opening:
-        file = soundfile.SoundFile(fd, closefd=False)
+    if isinstance(source, int):
+        os.lseek(source, 0, os.SEEK_SET)
+    try:
+        with _opening:
+            file = soundfile.SoundFile(source if isinstance(source, int) else SourceFile(source), closefd=False)
+    finally:
+        _raise_failure(source)
     # After every read of what it can seek in, python-soundfile seeks to where it is. At the end of a stream that
     # promised more this fails, and decoders that carry state may lose it.
     file.seekable = lambda: False
     return file
+
+
+def _raise_failure(source: Source) -> None:
+    """Raise what came up while libsndfile read, which took it for the end of the file."""
+    if not isinstance(source, int):
+        source.raise_failure()
 
 
 def knows_its_length(file: "soundfile.SoundFile") -> bool:
@@ -84,17 +96,20 @@ def is_truncated(file: "soundfile.SoundFile") -> bool:
     return any(int(promised) > int(there) for promised, there in _LOGGED_SIZES.findall(file.extra_info))
 
 
-def count_frames(fd: int) -> int:
+def count_frames(source: Source) -> int:
     """Frames of an open file, by decoding them.
 
     Raises:
         soundfile.LibsndfileError: they could not be decoded.
     """
     frames = 0
-    with open_fd(fd) as file:
+    with open_source(source) as file:
         buffer = np.empty((_DISCARD_FRAMES, file.channels), np.int16)
-        while n := len(file.read(out=buffer)):
-            frames += n
+        try:
+            while n := len(file.read(out=buffer)):
+                frames += n
+        finally:
+            _raise_failure(source)
     return frames
 
 
@@ -102,14 +117,14 @@ class SndfileReader:
     """Any range of frames of an open file.
 
     Args:
-        fd: the file; stays open.
+        source: the file; stays open.
         seekable: whether decoding may begin anywhere; else every read begins at the first frame, or goes on from the
             last read.
     """
 
-    def __init__(self, fd: int, *, seekable: bool) -> None:
-        self._fd, self._seekable = fd, seekable
-        self._file = open_fd(fd)
+    def __init__(self, source: Source, *, seekable: bool) -> None:
+        self._source, self._seekable = source, seekable
+        self._file = open_source(source)
         self._position = 0
 
     def read(self, start: int, frames: int) -> npt.NDArray[Any]:
@@ -118,9 +133,12 @@ class SndfileReader:
         Raises:
             soundfile.LibsndfileError: they could not be decoded.
         """
-        self._go_to(start)
-        dtype = SUBTYPES[self._file.subtype].dtype
-        decoded: npt.NDArray[Any] = self._file.read(frames, dtype=dtype, always_2d=True)
+        try:
+            self._go_to(start)
+            dtype = SUBTYPES[self._file.subtype].dtype
+            decoded: npt.NDArray[Any] = self._file.read(frames, dtype=dtype, always_2d=True)
+        finally:
+            _raise_failure(self._source)
         self._position += len(decoded)
         return decoded
 
@@ -136,7 +154,7 @@ class SndfileReader:
         else:
             if start < self._position:
                 self._file.close()
-                self._file, self._position = open_fd(self._fd), 0
+                self._file, self._position = open_source(self._source), 0
             for at in range(self._position, start, _DISCARD_FRAMES):
                 self._file.read(min(_DISCARD_FRAMES, start - at), dtype="int16")
         self._position = start

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiochunk.signal.quantize import Samples
+from audiochunk.signal.source import Source
 
 _LOOK_BYTES = 2**20
 
@@ -50,12 +51,12 @@ class WavForm(msgspec.Struct, frozen=True, gc=False):
 
 
 def read_bytes(
-    fd: int, form: WavForm, *, channels: int, start: int, frames: int, buffer: bytearray
+    source: Source, form: WavForm, *, channels: int, start: int, frames: int, buffer: bytearray
 ) -> npt.NDArray[np.uint8]:
     """The bytes of frames as they lie in the file, without a copy.
 
     Args:
-        fd: the file.
+        source: the file.
         form: of its data.
         channels: of its data.
         start: first frame.
@@ -70,11 +71,11 @@ def read_bytes(
         OSError: reading failed.
     """
     view = memoryview(buffer)[: frames * channels * form.width]
-    read_into(view, fd, form, channels=channels, start=start)
+    read_into(view, source, form, channels=channels, start=start)
     return np.frombuffer(view, np.uint8).reshape(frames, channels, form.width)
 
 
-def read_into(view: memoryview, fd: int, form: WavForm, *, channels: int, start: int) -> None:
+def read_into(view: memoryview, source: Source, form: WavForm, *, channels: int, start: int) -> None:
     """Fill `view` with the bytes of the frames from `start` on.
 
     Raises:
@@ -84,19 +85,22 @@ def read_into(view: memoryview, fd: int, form: WavForm, *, channels: int, start:
     stride = channels * form.width
     done, at = 0, form.offset + start * stride
     while done < len(view):
-        n = os.preadv(fd, [view[done:] if done else view], at + done)
+        rest = view[done:] if done else view
+        n = os.preadv(source, [rest], at + done) if isinstance(source, int) else source.read_into(rest, at + done)
         if n == 0:
             raise WavError(f"the file ends in frame {start + done // stride}")
         done += n
 
 
-def read_raw(fd: int, form: WavForm, *, channels: int, start: int, frames: int, buffer: bytearray) -> npt.NDArray[Any]:
+def read_raw(
+    source: Source, form: WavForm, *, channels: int, start: int, frames: int, buffer: bytearray
+) -> npt.NDArray[Any]:
     """What `read_bytes` gives, as numbers.
 
     Returns:
         (frames, channels) of `form.dtype`, or (frames, channels, 3) where samples take 3 bytes: a view of `buffer`.
     """
-    octets = read_bytes(fd, form, channels=channels, start=start, frames=frames, buffer=buffer)
+    octets = read_bytes(source, form, channels=channels, start=start, frames=frames, buffer=buffer)
     return octets if form.width == 3 else octets.view(form.dtype)[..., 0]
 
 
@@ -146,7 +150,7 @@ def _g711_table(kind: Kind) -> npt.NDArray[np.int16]:
     return np.where(negative, -size, size).astype(np.int16)
 
 
-def is_low_justified(fd: int, form: WavForm, *, channels: int, frames: int, valid_bits: int) -> bool:
+def is_low_justified(source: Source, form: WavForm, *, channels: int, frames: int, valid_bits: int) -> bool:
     """Whether samples sit at the low end of containers that are wider than the bits used.
 
     By the standard they sit at the high end, but some writers do otherwise and no header field tells. They sit low
@@ -164,7 +168,7 @@ def is_low_justified(fd: int, form: WavForm, *, channels: int, frames: int, vali
     uses_low_end = False
     for start in range(0, frames, at_once):
         n = min(frames - start, at_once)
-        raw = read_raw(fd, form, channels=channels, start=start, frames=n, buffer=buffer)
+        raw = read_raw(source, form, channels=channels, start=start, frames=n, buffer=buffer)
         samples = to_samples(raw, form)
         signed = samples >> 8 * (samples.dtype.itemsize - form.width)
         above = signed >> valid_bits - 1

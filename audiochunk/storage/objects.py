@@ -77,7 +77,7 @@ class Objects:
         # The Hub's listings are kept even where none are wanted.
         options = {"refresh": True} if self._scheme == "hf" else {}
         try:
-            info = self._call("asked for", name, lambda fs: fs.info(self._path(fs, name), **options))
+            info = self.call("asked for", name, lambda fs: fs.info(self.path(fs, name), **options))
         except (FileNotFoundError, NotADirectoryError):
             return None
         return None if info["type"] == "directory" else ObjectInfo.of(name, info)
@@ -93,8 +93,8 @@ class Objects:
             return
         below = prefix.rpartition("/")[0]
         try:
-            found = self._call(
-                "listed", below, lambda fs: (self._path(fs, ""), fs.find(self._path(fs, below), detail=True))
+            found = self.call(
+                "listed", below, lambda fs: (self.path(fs, ""), fs.find(self.path(fs, below), detail=True))
             )
         except (FileNotFoundError, NotADirectoryError):
             return
@@ -146,11 +146,11 @@ class Objects:
 
         def put(fs: Any) -> None:
             if fs.protocol[0] == "file":
-                write_whole(_made_room_for(self._path(fs, name)), data, fsync=False)
+                write_whole(_made_room_for(self.path(fs, name)), data, fsync=False)
             else:
-                fs.pipe_file(self._path(fs, name), data)
+                fs.pipe_file(self.path(fs, name), data)
 
-        self._call("written", name, put)
+        self.call("written", name, put)
         self._check_size(name, len(data))
 
     def upload(self, local: Path, name: str) -> None:
@@ -163,11 +163,11 @@ class Objects:
 
         def put(fs: Any) -> None:
             if fs.protocol[0] == "file":
-                copy_whole(local, _made_room_for(self._path(fs, name)))
+                copy_whole(local, _made_room_for(self.path(fs, name)))
             else:
-                fs.put_file(str(local), self._path(fs, name))
+                fs.put_file(str(local), self.path(fs, name))
 
-        self._call("written", name, put)
+        self.call("written", name, put)
         self._check_size(name, size)
 
     def rename(self, name: str, to: str) -> None:
@@ -178,7 +178,7 @@ class Objects:
             StoreError: the store refused.
         """
         size = self._size(name)
-        self._call("copied", name, lambda fs: fs.cp_file(self._path(fs, name), self._path(fs, to)))
+        self.call("copied", name, lambda fs: fs.cp_file(self.path(fs, name), self.path(fs, to)))
         self._check_size(to, size)
         self.remove(name)
 
@@ -189,7 +189,7 @@ class Objects:
             StoreError: the store refused.
         """
         with suppress(FileNotFoundError):
-            self._call("removed", name, lambda fs: fs.rm_file(self._path(fs, name)))
+            self.call("removed", name, lambda fs: fs.rm_file(self.path(fs, name)))
 
     def _list_s3(self, prefix: str) -> Iterator[ObjectInfo]:
         # find() of s3fs makes a dict of every object before it returns the first.
@@ -197,7 +197,7 @@ class Objects:
         root = f"{key}/" if key else ""
         options: dict[str, Any] = {"Bucket": bucket, "Prefix": root + prefix}
         while True:
-            page = self._call("listed", prefix, lambda fs: fs.call_s3("list_objects_v2", **options))
+            page = self.call("listed", prefix, lambda fs: fs.call_s3("list_objects_v2", **options))
             for found in page.get("Contents", ()):
                 name = found["Key"][len(root) :]
                 if not name.endswith("/"):  # what consoles make to show an empty folder
@@ -210,22 +210,22 @@ class Objects:
         """So many bytes of an object, no more than fit into one request."""
 
         def get(fs: Any) -> bytes:
-            data: bytes = fs.cat_file(self._path(fs, name), start=start, end=start + size)
+            data: bytes = fs.cat_file(self.path(fs, name), start=start, end=start + size)
             if len(data) != size:
                 raise ShortError(f"{len(data):,} bytes came from byte {start:,} on, not {size:,}")
             return data
 
-        return self._call("read", name, get)
+        return self.call("read", name, get)
 
     def _pieces(self, name: str, ranges: Sequence[tuple[int, int]]) -> Iterator[bytes]:
         """Several pieces, which stores that can do so are asked for at once."""
         if len(ranges) > 1 and getattr(self._filesystem(), "async_impl", False):
             starts = [start for start, _ in ranges]
             ends = [start + size for start, size in ranges]
-            found = self._call(
+            found = self.call(
                 "read",
                 name,
-                lambda fs: fs.cat_ranges([self._path(fs, name)] * len(starts), starts, ends, on_error="return"),
+                lambda fs: fs.cat_ranges([self.path(fs, name)] * len(starts), starts, ends, on_error="return"),
             )
         else:
             found = [None] * len(ranges)
@@ -250,7 +250,7 @@ class Objects:
     def _missing(self, name: str) -> FileNotFoundError:
         return FileNotFoundError(errno.ENOENT, "there is no such object", self.url_of(name))
 
-    def _call(self, done: str, name: str, use: Callable[[Any], T]) -> T:
+    def call(self, done: str, name: str, use: Callable[[Any], T]) -> T:
         """What a use of the store gives; a passing failure is tried again, all others are told in one sentence."""
         for pause in (*PAUSES_S, None):
             try:
@@ -283,7 +283,8 @@ class Objects:
             held = self._held = os.getpid(), made
         return held[1]
 
-    def _path(self, fs: Any, name: str) -> str:
+    def path(self, fs: Any, name: str) -> str:
+        """What the store's library calls an object."""
         root: str = fs._strip_protocol(self.url)
         return f"{root.rstrip('/')}/{name}" if name else root
 

@@ -27,6 +27,7 @@ from audiochunk.storage.seekable import SeekableWriter
 FORMAT = "audiochunk"
 FORMAT_VERSION = 1
 DATA_OFFSET = 4096
+HEAD_BYTES = 2 * DATA_OFFSET  # in which a file says what it is, compressed or not
 TENSOR = "chunks"
 SPLIT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
@@ -268,11 +269,18 @@ def is_shard_file(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            head = file.read(2 * DATA_OFFSET)
-        if path.suffix == ".zst":
+            return is_shard_head(path.name, file.read(HEAD_BYTES))
+    except OSError:
+        return False
+
+
+def is_shard_head(name: str, head: bytes) -> bool:
+    """Whether audiochunk wrote a file of a shard's name, by its first `HEAD_BYTES`."""
+    try:
+        if name.endswith(".zst"):
             if zstandard.frame_content_size(head) != DATA_OFFSET:
                 return False
             head = zstandard.ZstdDecompressor().decompress(head, max_output_size=DATA_OFFSET)
-    except (OSError, zstandard.ZstdError):
+    except zstandard.ZstdError:
         return False
     return f'"format":"{FORMAT}"'.encode() in head[:DATA_OFFSET]

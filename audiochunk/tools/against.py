@@ -14,9 +14,10 @@ import numpy as np
 import xxhash
 
 from audiochunk.errors import RecordingError, printable
+from audiochunk.pipeline.inputs import absolute, input_root
 from audiochunk.pipeline.parts import TaskPart, encode_part
 from audiochunk.pipeline.plan import stream_of
-from audiochunk.pipeline.scan import Found, Globs, Scanned, probe_found, walk
+from audiochunk.pipeline.scan import Found, Globs, Scanned, probe_found, walk_input
 from audiochunk.signal.audio import AudioInfo
 from audiochunk.signal.pcm import Octets
 from audiochunk.storage.manifest import RECORDINGS, Manifest
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 def verify_against(
     folder: "Folder",
-    source: Path,
+    source: Path | str,
     *,
     share: Fraction = Fraction(1),
     on_bytes: Callable[[int], None] | None = None,
@@ -46,7 +47,7 @@ def verify_against(
 
     Args:
         folder: of the dataset.
-        source: folder of the recordings.
+        source: folder of the recordings, or its URL.
         share: of the recordings to look into, more than 0, at most 1.
         on_bytes: told of the bytes of chunks as they are compared, or passed over.
         on_recording: told of the path of each recording before it is looked into.
@@ -57,14 +58,14 @@ def verify_against(
     Raises:
         NoDatasetError: there is no dataset here.
         InputError: the folder of recordings cannot be listed.
-        MachineError: too many files are open.
+        MachineError: too many files are open, or a store could not be read.
     """
     manifest = read_manifest(folder)
     if isinstance(manifest, Finding):
         return [manifest]
     globs = Globs(manifest.options.include, manifest.options.exclude)
-    root = os.path.abspath(os.fsencode(source))
-    there = {found.path: found for found in walk(root) if found.path.endswith(b"/") or globs.want(found.path)}
+    root = absolute(input_root(source))
+    there = {found.path: found for found in walk_input(root) if found.path.endswith(b"/") or globs.want(found.path)}
     fd, findings = open_file(folder, RECORDINGS)
     if fd is None:
         return findings

@@ -15,7 +15,7 @@ from audiochunk.config import Compression, Encoding
 from audiochunk.errors import DatasetError, RecordingError
 from audiochunk.reader.recordings import Recordings
 from audiochunk.reader.shards import ShardArray
-from audiochunk.signal.audio import Recording, probe_fd
+from audiochunk.signal.audio import Recording, probe_source
 from audiochunk.signal.riff import HEAD_BYTES, _parse_any, parse_header
 from audiochunk.signal.wav import WavError
 from audiochunk.storage.manifest import Manifest, RecordingsEntry, ShardEntry
@@ -39,7 +39,7 @@ def riff(data: bytes) -> bool:
             return False
         if header is None or header.form is None:
             return False  # not ours but libsndfile's
-        info = probe_fd(fd, b"fuzz.wav")
+        info = probe_source(fd, b"fuzz.wav")
         assert info.form is not None
         assert info.form.offset + info.frames * info.channels * info.form.width <= max(len(data), info.form.offset)
         assert info.channels > 0

@@ -596,3 +596,16 @@ def test_tasks_longer_than_the_pipe_do_not_keep_a_broken_pool_waiting() -> None:
     tasks = [PID, DIE + "  # " + "x" * 2**20, *[SLEEP_AND_BE_LONG.replace("60", "0")] * 20]
     with closing(run_tasks(eval, iter(tasks), workers=2)) as results, pytest.raises(MachineError, match="died twice"):
         list(results)
+
+
+def test_workers_have_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are forked by a server that began earlier, where this process has threads."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(int).result()
+        monkeypatch.setenv("AUDIOCHUNK_TEST_GONE", "1")
+        for value in ("one", "two"):
+            monkeypatch.setenv("AUDIOCHUNK_TEST_NOW", value)
+            with process_pool(1) as pool:
+                assert pool.submit(os.getenv, "AUDIOCHUNK_TEST_NOW").result() == value
+                assert pool.submit(os.getenv, "AUDIOCHUNK_TEST_GONE").result() == ("1" if value == "one" else None)
+            monkeypatch.delenv("AUDIOCHUNK_TEST_GONE", raising=False)

@@ -9,12 +9,14 @@ import time
 import traceback
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from audiochunk.errors import ConfigError, MachineError, StoreError
 from audiochunk.storage import objects
+from audiochunk.storage.creation import create
 from audiochunk.storage.objects import Objects
 from audiochunk.storage.urls import is_url, local_path
 
@@ -308,3 +310,34 @@ def test_process_that_used_a_store_ends_at_once_and_quietly(s3: str) -> None:
     script = f"from audiochunk.storage.objects import Objects; print(Objects({s3!r}).read('a'))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "b'hello'\n", "")
+
+
+def test_of_several_who_make_an_object_at_once_one_succeeds(url: str) -> None:
+    store = Objects(url)
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda n: create(store, "one", b"%d" % n), range(8)))
+    if not url.startswith("file"):  # a folder is looked into first
+        assert made.count(True) == 1
+        assert store.read("one") == b"%d" % made.index(True)
+    assert not create(store, "one", b"other")
+    assert create(store, "one", store.read("one"))  # an answer that was lost
+
+
+def test_an_object_that_is_made_although_the_answer_was_lost_is_ones_own(s3: str, proxy: Proxy) -> None:
+    proxy.fail(Fault(drop_answer=True), times=1, method="PUT")
+    assert create(Objects(s3), "one", b"mine")
+    assert proxy.count("PUT") > 1
+
+
+def test_a_store_that_cannot_make_what_is_new_is_looked_into_first(
+    memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    def pipe_file(self: MemoryFileSystem, path: str, value: bytes) -> None:
+        self.open(path, "wb", data=value)
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", pipe_file)
+    assert create(Objects(memory), "one", b"mine")
+    assert not create(Objects(memory), "one", b"theirs")
+    assert Objects(memory).read("one") == b"mine"

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audiochunk.signal import sndfile
-from audiochunk.signal.sndfile import SUBTYPES, SndfileReader, count_frames, is_truncated, knows_its_length, open_fd
+from audiochunk.signal.sndfile import SUBTYPES, SndfileReader, count_frames, is_truncated, knows_its_length, open_source
 
 FRAMES = 40_000  # more than two of the steps in which frames are thrown away
 CONTAINERS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "AIFF", "CAF", "AU")
@@ -129,7 +129,7 @@ def test_the_file_stays_open_and_is_read_from_its_first_byte(written: Write) -> 
     fd = written("FLAC", "PCM_16")
     os.lseek(fd, 1000, os.SEEK_SET)
     SndfileReader(fd, seekable=True).close()
-    with open_fd(fd) as file:
+    with open_source(fd) as file:
         assert file.frames == FRAMES
     assert os.fstat(fd).st_size > 0
 
@@ -137,7 +137,7 @@ def test_the_file_stays_open_and_is_read_from_its_first_byte(written: Write) -> 
 def test_the_reader_says_that_it_cannot_seek_and_does_not(written: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     fd = written("FLAC", "PCM_16")
     expected = whole(fd, "int16")[:3000]
-    with open_fd(fd) as file:
+    with open_source(fd) as file:
         assert not file.seekable()
         assert sf.SoundFile.seekable(file)
         monkeypatch.setattr(sf.SoundFile, "seek", None)
@@ -158,7 +158,7 @@ def test_the_reader_says_that_it_cannot_seek_and_does_not(written: Write, monkey
     ],
 )
 def test_streams_know_their_length_or_not(written: Write, container: str, subtype: str, knows: bool) -> None:
-    with open_fd(written(container, subtype)) as file:
+    with open_source(written(container, subtype)) as file:
         assert knows_its_length(file) == knows
 
 
@@ -175,7 +175,7 @@ def told_of(tmp_path: Path) -> Callable[[bytes], bool]:
     def tell(content: bytes) -> bool:
         path = tmp_path / "a"
         path.write_bytes(content)
-        with path.open("rb") as raw, open_fd(raw.fileno()) as file:
+        with path.open("rb") as raw, open_source(raw.fileno()) as file:
             return is_truncated(file)
 
     return tell
@@ -212,7 +212,7 @@ def test_what_is_no_audio_is_an_error_of_libsndfile(tmp_path: Path) -> None:
     path.write_bytes(bytes(1000))
     fd = os.open(path, os.O_RDONLY)
     with pytest.raises(sf.LibsndfileError):
-        open_fd(fd)
+        open_source(fd)
     os.close(fd)
 
 
@@ -266,7 +266,7 @@ def test_threads_are_told_their_own_reasons(tmp_path: Path) -> None:
 
     def why(name: str) -> str:
         with (tmp_path / name).open("rb") as file, pytest.raises(sf.LibsndfileError) as raised:
-            open_fd(file.fileno())
+            open_source(file.fileno())
         return raised.value.error_string
 
     alone = {name: why(name) for name in heads}

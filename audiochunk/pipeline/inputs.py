@@ -1,0 +1,102 @@
+"""Input and output folders: of this machine, by their paths, or in an object store, by their URLs."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from audiochunk.errors import ConfigError, printable
+from audiochunk.signal.opening import opened
+from audiochunk.storage.urls import is_url, local_path
+
+if TYPE_CHECKING:
+    from audiochunk.config import Encoding
+    from audiochunk.pipeline.parts import Opener, TaskPart
+
+
+def is_store(root: bytes) -> bool:
+    """Whether an input folder is one in an object store."""
+    return is_url(os.fsdecode(root))
+
+
+def input_root(source: str | os.PathLike[str]) -> bytes:
+    """What an input folder is called from here on: its path as it was given, or its URL. A file:// URL is a path.
+
+    Raises:
+        ConfigError: the URL cannot be used.
+    """
+    if not isinstance(source, str) or not is_url(source):
+        return os.fsencode(source)
+    path = local_path(source)
+    if path is not None:
+        return os.fsencode(path)
+    from audiochunk.storage.objects import Objects
+
+    return Objects(source).url.encode()
+
+
+def store_of(out: str | os.PathLike[str]) -> str | None:
+    """The URL of an output folder in a store; None of a path and of a file:// URL.
+
+    Raises:
+        ConfigError: the URL cannot be used.
+    """
+    return out if isinstance(out, str) and is_url(out) and local_path(out) is None else None
+
+
+def path_of(out: str | os.PathLike[str]) -> Path:
+    """The path, absolute, of an output folder that lies in no store.
+
+    Raises:
+        ConfigError: it is a URL that cannot be used.
+    """
+    path = local_path(out) if isinstance(out, str) and is_url(out) else None
+    return (path or Path(out)).absolute()
+
+
+def appended_to(out: str | os.PathLike[str]) -> Path:
+    """The path of an output folder that recordings are added to.
+
+    Raises:
+        ConfigError: it is in a store.
+    """
+    if (url := store_of(out)) is not None:
+        raise ConfigError(f"append: recordings are added to datasets in folders, not to one at {printable(url)}")
+    return path_of(out)
+
+
+def require_folders(*places: str | os.PathLike[str]) -> None:
+    """Refuse URLs where processes meet in a folder.
+
+    Raises:
+        ConfigError: one of the places is none of a folder's.
+    """
+    for place in places:
+        if isinstance(place, str) and is_url(place):
+            raise ConfigError(
+                f"{printable(place)}: a job array needs folders that all of its machines see, by their paths;"
+                " `audiochunk build` takes URLs, also with --executor dask://HOST:PORT"
+            )
+
+
+def absolute(root: bytes) -> bytes:
+    """The same folder for whoever is in another one."""
+    return root if is_store(root) else os.path.abspath(root)
+
+
+@contextmanager
+def opened_input(root: bytes, parts: "Sequence[TaskPart]", encoding: "Encoding") -> "Iterator[int | Opener | None]":
+    """The input folder, for opening the recordings of parts in their order.
+
+    Yields:
+        A file descriptor, None where the folder cannot be opened, or what opens recordings in a store.
+    """
+    if is_store(root):
+        from audiochunk.pipeline.remote_parts import RemoteParts
+
+        with RemoteParts(root, parts, encoding) as remote:
+            yield remote
+    else:
+        with opened(root) as fd:
+            yield fd

@@ -1,0 +1,177 @@
+"""A build into an object store: shards are made here and put there; what is left of an interrupted one lies there, too.
+
+There is no folder that could be locked. A build makes a token in the build folder and removes those of others, and it
+names shards, and writes the manifest, only while its own is there: of two builds, the one that began last goes on. What
+another has put in the place of a shard nevertheless is told by its version, before the manifest is written.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from audiochunk.config import Encoding
+from audiochunk.errors import MachineError, OutputExistsError, printable
+from audiochunk.pipeline import output, store_output
+from audiochunk.pipeline.built import Built
+from audiochunk.pipeline.executors import Workers
+from audiochunk.pipeline.failures import FAILURES, Failure, Failures
+from audiochunk.pipeline.making import GO_ON, Making
+from audiochunk.pipeline.marker import MARKER, begun_with, marker
+from audiochunk.pipeline.places import in_store
+from audiochunk.pipeline.plan import Plan
+from audiochunk.pipeline.scan import Scanned
+from audiochunk.pipeline.seal import entries_of, manifest_of
+from audiochunk.pipeline.site import Site, check_token, site
+from audiochunk.pipeline.store_output import WORK, Holding
+from audiochunk.pipeline.table import Table
+from audiochunk.pipeline.watcher import Watcher
+from audiochunk.storage.creation import create
+from audiochunk.storage.files import TEMPORARY_SUFFIX
+from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, ShardEntry
+from audiochunk.storage.objects import Objects
+
+
+def up_to_date(found: Holding, manifest: Manifest, planned: Plan, watcher: Watcher) -> Built:
+    """Find a finished dataset to be the one that is planned.
+
+    Raises:
+        OutputExistsError: it is another one, or damaged.
+        DatasetError: its recordings table is damaged.
+        StoreError: the store could not be read.
+    """
+    output.check_options(manifest, found.out.url, planned.config)
+    store_output.check_shards(found, manifest)
+    with tempfile.TemporaryDirectory(prefix="audiochunk-") as folder:
+        _fetch(found, Path(folder, RECORDINGS))
+        output.check_recordings(manifest, Path(folder), planned, watcher, shown=found.out.url)
+    if found.is_begun:
+        store_output.remove_work(found.out)
+    return Built(manifest, planned, {}, up_to_date=True)
+
+
+def _fetch(found: Holding, path: Path) -> None:
+    try:
+        with path.open("xb") as file:
+            found.out.fetch(RECORDINGS, file)
+    except FileNotFoundError:
+        what = f"holds a damaged dataset (there is no {RECORDINGS})"
+        raise OutputExistsError(found.out.url, what, "choose another --out, or say --overwrite") from None
+
+
+def build(root: bytes, out: Objects, planned: Plan, workers: Workers, *, overwrite: bool, watcher: Watcher) -> Built:
+    """Make the shards that are missing, and a dataset of all.
+
+    Args:
+        root: the input folder, absolute, or its URL.
+        out: where the dataset is to be.
+        planned: the plan.
+        workers: who build shards.
+        overwrite: whether a dataset that is there may be replaced.
+        watcher: told of progress and warnings.
+
+    Raises:
+        OutputExistsError: something else is there.
+        RecordingsError: recordings failed, with on_error="fail".
+        InputError: no recording could be decoded.
+        MachineError: a store or this machine refused, or another build has begun.
+        OSError: a local file could not be written.
+    """
+    found = store_output.look(out, overwrite=overwrite)
+    if found.manifest is not None and not overwrite:
+        raise OutputExistsError(out.url, "another build has made a dataset here meanwhile", "build again")
+    work = out.url_of(BUILD_FOLDER).encode()
+    before = begun_with(out.read(WORK + MARKER)) if WORK + MARKER in found.infos else None
+    out.write(WORK + MARKER, marker(planned.config))
+    if before is not None and before != planned.config:
+        differing = ", ".join(before.differences(planned.config))
+        watcher.warn(f"the build that was interrupted had other options ({differing}); what still fits is kept")
+    with tempfile.TemporaryDirectory(prefix="audiochunk-") as folder:
+        failures = StoredFailures(Path(folder), out, planned.config.encoding)
+        if planned.config.options.on_error == "skip":
+            failures.recall(planned.recordings)
+        making = Making(root, work, planned, failures)
+        with (
+            Table(planned, Path(folder, RECORDINGS), failures.reasons, watcher) as table,
+            site(workers, root, work, planned, scratch=os.fsencode(folder)) as seen,
+        ):
+            if seen is None:
+                raise AssertionError("a build into a store has a token")
+            # Not before there is a token: of two that begin at once, at least one sees the other's.
+            _clear_temporaries(out, but=seen)
+            if overwrite:
+                store_output.clear(found)
+            making.shards(workers, watcher, site=seen, fsync=False, meanwhile=table.write_some)
+            making.refuse_nothing()
+            manifest = _seal(out, planned, making, failures, table=Path(folder, RECORDINGS), rows=table, seen=seen)
+    return Built(manifest, planned, failures.reasons, making.reused, making.rebuilt)
+
+
+def _clear_temporaries(out: Objects, *, but: Site) -> None:
+    """Remove what builds that died have left, and the tokens of those that have not."""
+    _, own = in_store(but.token)
+    names = [info.name for info in out.list(WORK) if info.name.endswith(TEMPORARY_SUFFIX) and info.name != own]
+    store_output.remove_all(out, names)
+
+
+def _seal(
+    out: Objects, planned: Plan, making: Making, failures: Failures, *, table: Path, rows: Table, seen: Site
+) -> Manifest:
+    """Turn shards that are in their places into a dataset. Each step leaves a build that goes on, or a dataset."""
+    shards = entries_of(planned, making.records)
+    recordings = rows.finish(failures.reasons, making.records)
+    there = store_output.look(out, overwrite=True)
+    _check_named(there, shards, planned, making.versions)
+    names = {shard.name for shard in shards}
+    store_output.remove_all(out, [name for name in there.infos if there.is_recorded(name) and name not in names])
+    out.upload(table, RECORDINGS)
+    manifest = manifest_of(planned, shards, recordings, rows.totals)
+    check_token(seen)
+    if not create(out, MANIFEST, manifest.encode()):
+        raise OutputExistsError(out.url, "another build has made a dataset here meanwhile", "build again")
+    store_output.remove_work(out)
+    return manifest
+
+
+def _check_named(
+    there: Holding, shards: Iterable[ShardEntry], planned: Plan, versions: Mapping[tuple[str, int], str]
+) -> None:
+    """See that all shards are those that this build has named.
+
+    Raises:
+        MachineError: one is not.
+    """
+    for shard, at in zip(shards, planned.shards.places(), strict=True):
+        info = there.infos.get(shard.name)
+        if info is None or info.size != shard.bytes or info.version != versions.get(at, info.version):
+            raise MachineError(
+                f"{printable(there.out.url_of(shard.name))}: is not what this build has put there; another build may be"
+                f" at work{GO_ON}"
+            )
+
+
+class StoredFailures(Failures):
+    """Reasons by path, kept in a build folder in a store.
+
+    Args:
+        folder: a local one, for a copy.
+        out: the output folder.
+        encoding: of the chunks.
+    """
+
+    def __init__(self, folder: Path, out: Objects, encoding: Encoding) -> None:
+        super().__init__(folder, encoding)
+        self._copy, self._out = folder / FAILURES, out
+
+    def recall(self, recordings: Iterable[Scanned]) -> None:
+        """Take over what an interrupted build has found; `recordings` are those of the scan."""
+        try:
+            self._copy.write_bytes(self._out.read(WORK + FAILURES))
+        except FileNotFoundError:
+            return
+        super().recall(recordings)
+
+    def add(self, failed: Iterable[Failure]) -> None:
+        """Remember more, durably; but those that may pass for this build only."""
+        super().add(failed)
+        self._out.write(WORK + FAILURES, self._copy.read_bytes())

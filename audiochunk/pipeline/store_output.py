@@ -1,0 +1,182 @@
+"""What lies at an output URL before a build, and what of it may go."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import msgspec
+
+from audiochunk.errors import DatasetError, OutputExistsError, StoreError, printable
+from audiochunk.pipeline.failures import FAILURES
+from audiochunk.pipeline.marker import MARKER, says_ours
+from audiochunk.pipeline.stored_shards import record_name
+from audiochunk.storage.files import TEMPORARY_SUFFIX
+from audiochunk.storage.manifest import BESIDE, BUILD_FOLDER, MANIFEST, MAX_MANIFEST_BYTES, RECORDINGS, Manifest
+from audiochunk.storage.object_info import ObjectInfo
+from audiochunk.storage.objects import Objects
+from audiochunk.storage.recordings import MAX_ROW_BYTES, RecordingRow
+from audiochunk.storage.shard import FORMAT, HEAD_BYTES, is_shard_head, is_shard_name
+
+_OVERWRITE = "choose another --out, or say --overwrite"
+_ELSEWHERE = "choose another --out"
+WORK = f"{BUILD_FOLDER}/"
+_AT_ONCE = 32  # objects that are removed, or looked into
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What there is at an output URL that a build has to know of.
+
+    Attributes:
+        out: the URL's objects.
+        infos: all of them, by name.
+        manifest: of a finished dataset, or None.
+    """
+
+    out: Objects
+    infos: dict[str, ObjectInfo]
+    manifest: Manifest | None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a build folder."""
+        return any(name.startswith(WORK) for name in self.infos)
+
+    def is_recorded(self, name: str) -> bool:
+        """Whether a shard is of an unfinished build."""
+        return is_shard_name(name) and record_name(name) in self.infos
+
+
+def look(out: Objects, *, overwrite: bool) -> Holding:
+    """What there is at an output URL, if a build may go there.
+
+    Raises:
+        OutputExistsError: it is what is not to be overwritten.
+        StoreError: it could not be listed or read.
+    """
+    try:
+        infos = {info.name: info for info in out.list()}
+    except FileNotFoundError:
+        raise StoreError(out.url, "there is no such bucket", "make it") from None
+    found = Holding(out, infos, None)
+    if found.is_begun and not _is_ours(found):
+        raise OutputExistsError(out.url_of(BUILD_FOLDER), "is not a build folder of audiochunk's", _ELSEWHERE)
+    if MANIFEST in infos:
+        return Holding(out, infos, _manifest(found, overwrite=overwrite))
+    if RECORDINGS in infos and not _is_table(found):
+        raise OutputExistsError(out.url, f"its {RECORDINGS} is not one of audiochunk's", _ELSEWHERE)
+    foreign = [
+        name
+        for name in sorted(infos)
+        if not (
+            name.startswith(WORK) or (found.is_begun and (name in (RECORDINGS, *BESIDE) or found.is_recorded(name)))
+        )
+    ]
+    if foreign and not overwrite:
+        some = ", ".join(printable(name) for name in foreign[:3])
+        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+        raise OutputExistsError(out.url, f"is not empty and holds no dataset: {some}{more}", _OVERWRITE)
+    return found
+
+
+def _is_ours(found: Holding) -> bool:
+    if WORK + MARKER in found.infos:
+        return says_ours(_head(found, WORK + MARKER, 2**16))
+    # What a worker left that came too late.
+    return all(name.endswith(TEMPORARY_SUFFIX) for name in found.infos if name.startswith(WORK))
+
+
+def _manifest(found: Holding, *, overwrite: bool) -> Manifest | None:
+    url = found.out.url_of(MANIFEST)
+    data = _head(found, MANIFEST, MAX_MANIFEST_BYTES + 1)
+    try:
+        return Manifest.decode(data, url)
+    except DatasetError as error:
+        if not overwrite:
+            raise OutputExistsError(found.out.url, f"holds a damaged dataset ({error})", _OVERWRITE) from error
+        says_so = f'"format": "{FORMAT}"'.encode() in data[: 2**16]
+        if not says_so and not _shards(found, found.infos):
+            why = f"its {MANIFEST} is not one of audiochunk's"
+            raise OutputExistsError(found.out.url, why, _ELSEWHERE) from error
+        return None
+
+
+def _is_table(found: Holding) -> bool:
+    line = _head(found, RECORDINGS, MAX_ROW_BYTES).partition(b"\n")[0]
+    try:
+        msgspec.json.decode(line, type=RecordingRow)
+    except ValueError:
+        return False
+    return True
+
+
+def _head(found: Holding, name: str, most: int) -> bytes:
+    try:
+        size = min(most, found.infos[name].size)
+        return found.out.read(name, 0, size) if size else b""
+    except FileNotFoundError:
+        raise StoreError(found.out.url_of(name), "is gone since it was listed", "build again") from None
+
+
+def _shards(found: Holding, names: Iterable[str]) -> list[str]:
+    """Names of the shards among them that audiochunk wrote."""
+    of_shards = [name for name in names if is_shard_name(name)]
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        heads = threads.map(lambda name: _head(found, name, HEAD_BYTES), of_shards)
+        return [name for name, head in zip(of_shards, heads, strict=True) if is_shard_head(name, head)]
+
+
+def check_shards(found: Holding, manifest: Manifest) -> None:
+    """Look whether the shards of a finished dataset are there, with their sizes.
+
+    Raises:
+        OutputExistsError: one is not.
+    """
+    for shard in manifest.shards:
+        info = found.infos.get(shard.name)
+        if info is None or info.size != shard.bytes:
+            what = "there is no such object" if info is None else f"{info.size} bytes, {shard.bytes} expected"
+            raise OutputExistsError(found.out.url, f"holds a damaged dataset ({shard.name}: {what})", _OVERWRITE)
+
+
+def clear(found: Holding) -> None:
+    """Remove the dataset at a URL: its manifest first, then what else audiochunk wrote there.
+
+    Finished shards of an unfinished build stay.
+
+    Raises:
+        StoreError: something could not be removed.
+    """
+    if MANIFEST in found.infos:
+        found.out.remove(MANIFEST)
+        found.out.remove(RECORDINGS)
+    remove_all(found.out, _shards(found, (name for name in found.infos if not found.is_recorded(name))))
+
+
+def remove_work(out: Objects) -> None:
+    """Remove a build folder: what audiochunk has put there.
+
+    Raises:
+        StoreError: something could not be removed.
+    """
+    names = [info.name for info in out.list(WORK)]
+    ours = (name for name in names if is_known(name.removeprefix(WORK)))
+    remove_all(out, ours)
+    # The marker last: until then this is a build folder that the next build will know.
+    out.remove(WORK + MARKER)
+
+
+def is_known(name: str) -> bool:
+    """Whether audiochunk puts an object of that name into a build folder."""
+    return name == FAILURES or name.endswith(TEMPORARY_SUFFIX) or is_shard_name(name.removesuffix(".json"))
+
+
+def remove_all(out: Objects, names: Iterable[str]) -> None:
+    """Remove objects, several at a time.
+
+    Raises:
+        StoreError: one could not be removed.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        for _ in threads.map(out.remove, names):
+            pass
