@@ -23,6 +23,24 @@ class _Page(msgspec.Struct, frozen=True, array_like=True):
     recordings: list[Scanned]
     splits: list[int]
 
+    def recording(self, at: int) -> Scanned:
+        """One of them."""
+        return self.recordings[at]
+
+
+class _PackedPage(msgspec.Struct, frozen=True, array_like=True):
+    """The same as it is in a file: who wants the recordings of one split unpacks no others."""
+
+    recordings: list[msgspec.Raw]
+    splits: list[int]
+
+    def recording(self, at: int) -> Scanned:
+        """One of them."""
+        return _unpack(self.recordings[at])
+
+
+_unpack = msgspec.msgpack.Decoder(Scanned).decode
+
 
 class Catalog(Sequence[Scanned]):
     """The recordings of a scan, and the split of each; they are added in path order.
@@ -39,7 +57,7 @@ class Catalog(Sequence[Scanned]):
         self._in_memory: list[_Page] = []
         self._in_file: Pages | None = None
         self._last = _Page([], [])  # which is being filled
-        self._read: OrderedDict[int, _Page] = OrderedDict()
+        self._read: OrderedDict[int, _PackedPage] = OrderedDict()
         self._n = 0
 
     def add(self, recording: Scanned, split: str) -> None:
@@ -74,28 +92,30 @@ class Catalog(Sequence[Scanned]):
         if isinstance(index, slice):
             return [self[number] for number in range(self._n)[index]]
         page, within = divmod(range(self._n)[index], _PAGE)
-        return self._page(page).recordings[within]
+        return self._page(page).recording(within)
 
     def __iter__(self) -> Iterator[Scanned]:
-        for page in self._pages():
-            yield from page.recordings
+        return (recording for recording, _ in self.placed())
 
     def placed(self) -> Iterator[tuple[Scanned, str]]:
         """All recordings, each with its split."""
         for page in self._pages():
-            for recording, number in zip(page.recordings, page.splits, strict=True):
-                yield recording, self.names[number]
+            for at, number in enumerate(page.splits):
+                yield page.recording(at), self.names[number]
 
     def of_split(self, split: str, first: int = 0) -> Iterator[Scanned]:
         """Recordings of a split, from the one on that has number `first` in the whole catalog."""
-        wanted = self._numbers.get(split)
-        begin = first % _PAGE
+        wanted = self._numbers.get(split, -1)
+        at = first % _PAGE
         for page in self._pages(first // _PAGE):
-            if wanted in page.splits:
-                for at in range(begin, len(page.splits)):
-                    if page.splits[at] == wanted:
-                        yield page.recordings[at]
-            begin = 0
+            for _ in range(page.splits.count(wanted)):
+                try:
+                    at = page.splits.index(wanted, at)
+                except ValueError:  # those that are there come before the first
+                    break
+                yield page.recording(at)
+                at += 1
+            at = 0
 
     def samples(self, n: int) -> list[Scanned]:
         """At most `n` usable recordings, from all over the catalog."""
@@ -163,11 +183,11 @@ class Catalog(Sequence[Scanned]):
                 " to another one"
             ) from error
 
-    def _pages(self, first: int = 0) -> Iterator[_Page]:
+    def _pages(self, first: int = 0) -> Iterator[_Page | _PackedPage]:
         for number in range(first, -(-self._n // _PAGE)):
             yield self._page(number)
 
-    def _page(self, number: int) -> _Page:
+    def _page(self, number: int) -> _Page | _PackedPage:
         if number < len(self._in_memory):
             return self._in_memory[number]
         number -= len(self._in_memory)
@@ -175,7 +195,7 @@ class Catalog(Sequence[Scanned]):
             return self._last
         page = self._read.get(number)
         if page is None:
-            page = self._read[number] = msgspec.msgpack.decode(self._in_file.read(number), type=_Page)
+            page = self._read[number] = msgspec.msgpack.decode(self._in_file.read(number), type=_PackedPage)
             if len(self._read) > _READ:
                 self._read.popitem(last=False)
         else:

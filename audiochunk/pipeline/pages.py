@@ -9,7 +9,7 @@ import numpy as np
 import xxhash
 import zstandard
 
-from audiochunk.errors import MachineError, printable
+from audiochunk.errors import MachineError
 
 _LEVEL = 1
 
@@ -44,6 +44,12 @@ class Pages:
         self._file, self._end = file, end
         columns = (b"", b"", b"") if index is None else msgspec.structs.astuple(index)
         self._starts, self._sizes, self._digests = map(unpack_numbers, columns)
+        self._decompressor = zstandard.ZstdDecompressor()
+        size = os.fstat(file.fileno()).st_size
+        if not len(self._starts) == len(self._sizes) == len(self._digests):
+            raise ValueError("the pages have more places than sizes, or the other way round")
+        if any(start + n > size for start, n in zip(self._starts, self._sizes, strict=True)):
+            raise ValueError(f"pages lie behind the end of {size:,} bytes")
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -70,16 +76,19 @@ class Pages:
         """What was appended as a page.
 
         Raises:
-            MachineError: the file was changed.
+            MachineError: the file is damaged.
             OSError: it could not be read.
         """
-        return zstandard.decompress(self._stored(number))
+        try:
+            return self._decompressor.decompress(self._stored(number))
+        except zstandard.ZstdError as error:
+            raise self._damaged() from error
 
     def copy_to(self, other: "Pages") -> None:
         """Append all pages to others, as they are.
 
         Raises:
-            MachineError: the file was changed.
+            MachineError: the file is damaged.
             OSError: it could not be read, or the other not written.
         """
         for number in range(len(self)):
@@ -97,8 +106,11 @@ class Pages:
     def _stored(self, number: int) -> bytes:
         stored = os.pread(self._file.fileno(), self._sizes[number], self._starts[number])
         if xxhash.xxh3_64_intdigest(stored) != self._digests[number]:
-            raise MachineError(f"{printable(str(self._file.name))}: was changed while it was in use")
+            raise self._damaged()
         return stored
+
+    def _damaged(self) -> MachineError:
+        return MachineError("the list of recordings that the plan was made of is damaged; plan again")
 
 
 def pack_numbers(numbers: "array[int]") -> bytes:

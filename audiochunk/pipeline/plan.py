@@ -11,10 +11,14 @@ from typing import SupportsIndex, overload
 import msgspec
 
 from audiochunk.config import BuildConfig
+from audiochunk.errors import ConfigError, MachineError
 from audiochunk.pipeline.catalog import Catalog
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.signal.audio import AudioInfo
 from audiochunk.signal.chunking import Stream
+from audiochunk.storage.shard import shard_name
+
+MOST_SHARDS = 2**21  # more than any manifest names: a plan of more is not made to its end
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):
@@ -79,7 +83,7 @@ class Layout(msgspec.Struct):
         Raises:
             ValueError: they are not.
         """
-        if len(self.starts) != 3 * -(-self.chunks // chunks_per_shard(config)):
+        if self.chunks < 0 or len(self.starts) != 3 * -(-self.chunks // chunks_per_shard(config)):
             raise ValueError(f"{len(self.starts)} numbers of shards for {self.chunks} chunks")
         if any(number >= recordings for number in self.starts[::3]):
             raise ValueError(f"a shard begins with none of {recordings} recordings")
@@ -103,6 +107,7 @@ class Planner:
         self._config, self._asked = config, asked
         self._per_shard = chunks_per_shard(config)
         self._catalog = Catalog()
+        self._n_shards = 0
         self._layouts: dict[str, Layout] = {name: Layout() for name in asked}
         for name, (shards, chunks) in (ends or {}).items():
             self._layouts[name] = Layout(first_shard=shards, first_chunk=chunks)
@@ -111,6 +116,7 @@ class Planner:
         """Take in the next recording.
 
         Raises:
+            ConfigError: no manifest could name so many shards.
             MachineError: the catalog could not be written.
         """
         number = len(self._catalog)
@@ -121,8 +127,11 @@ class Planner:
         if recording.info is None:
             return
         in_stream = Stream.count_chunks(recording.info.frames, recording.info.channels, self._config.encoding)
-        before = layout.chunks
+        before, shards = layout.chunks, layout.shards
         layout.chunks += in_stream * len(self._config.encoding.streams(recording.info.channels))
+        self._n_shards += -(-layout.chunks // self._per_shard) - shards
+        if self._n_shards > MOST_SHARDS:
+            raise too_many_shards(self._n_shards, self._config, or_more=True)
         for chunk in range(-before % self._per_shard, layout.chunks - before, self._per_shard):
             layout.starts.extend((number, *divmod(chunk, in_stream)))
 
@@ -239,14 +248,26 @@ class ShardPlans(Sequence[ShardPlan]):
             in_stream = Stream.count_chunks(recording.info.frames, recording.info.channels, encoding)
             if not in_stream:
                 continue
-            for channel in encoding.streams(recording.info.channels)[stream:]:
+            channels = encoding.streams(recording.info.channels)
+            if stream >= len(channels) or first >= in_stream:
+                break
+            for channel in channels[stream:]:
                 n = min(in_stream - first, room)
                 parts.append(Part(recording, channel, first, n))
                 room, first = room - n, 0
                 if not room:
                     return ShardPlan(split, index, tuple(parts))
             stream = 0
-        raise AssertionError(f"shard {index} of split {split} is {room} chunks short")
+        name = shard_name(split, index, plan.config.compression)
+        raise MachineError(f"the plan of shard {name} does not fit its recordings: plan again")
+
+
+def too_many_shards(n: int, config: BuildConfig, *, or_more: bool = False) -> ConfigError:
+    """What is wrong with a plan of `n` shards, or more."""
+    return ConfigError(
+        f"{n:,} shards{' and more' if or_more else ''} are more than a manifest names, about a million; a larger shard"
+        f" size makes fewer: it is {config.options.shard_size:,} bytes"
+    )
 
 
 def chunks_per_shard(config: BuildConfig) -> int:

@@ -10,7 +10,7 @@ from audiochunk.errors import MOST_NAMED, ConfigError, InputError, RecordingsErr
 from audiochunk.pipeline.earlier import Earlier
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.inputs import input_root
-from audiochunk.pipeline.plan import Plan, Planner, chunks_per_shard
+from audiochunk.pipeline.plan import Plan, Planner, chunks_per_shard, too_many_shards
 from audiochunk.pipeline.scan import Globs, Scanned, scan
 from audiochunk.pipeline.splits import (
     FILE_PREFIX,
@@ -205,10 +205,7 @@ def _refuse_many_shards(planned: Plan) -> None:
             compression=config.compression,
         )
     if n_bytes > MAX_MANIFEST_BYTES:
-        raise ConfigError(
-            f"{n:,} shards are more than a manifest names, about a million; a larger shard size makes fewer:"
-            f" it is {config.options.shard_size:,} bytes"
-        )
+        raise too_many_shards(n, config)
 
 
 def _warn_of_splits(spec: str | None, unused: UnusedEntries, watcher: Watcher) -> None:

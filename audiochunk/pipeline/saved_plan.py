@@ -19,6 +19,7 @@ from audiochunk.pipeline.pages import PageIndex, pack_numbers, unpack_numbers
 from audiochunk.pipeline.plan import Layout, Plan
 from audiochunk.pipeline.versions import differences, versions
 from audiochunk.storage.files import open_plain, temporary, write_all
+from audiochunk.storage.shard import SPLIT_NAME
 
 PLAN = "plan.msgpack"
 SEALING = "sealing.msgpack"  # the plan while it is sealed: tasks read only the other name
@@ -127,7 +128,7 @@ class SavedPlan:
                 _check_versions(msgspec.msgpack.decode(data, type=_Versions).versions)
                 head = msgspec.msgpack.decode(data, type=_Head)
                 planned = _plan_of(head, file)
-            except ValueError as error:  # DecodeError is one
+            except (ValueError, ArithmeticError) as error:  # DecodeError is a ValueError
                 raise InputError(work / PLAN, f"not a plan ({error}): run `audiochunk plan` again") from error
             yield cls(planned, head.root)
 
@@ -138,6 +139,11 @@ def _plan_of(head: _Head, file: IO[bytes]) -> Plan:
     Raises:
         ValueError: it is none.
     """
+    for name in head.layouts:
+        if SPLIT_NAME.fullmatch(name) is None:
+            raise ValueError(f"{name!r} cannot be the name of a split")
+    if unknown := set(head.names) - head.layouts.keys():
+        raise ValueError(f"recordings of splits that have no shards: {sorted(unknown)}")
     catalog = Catalog.read(file, head.pages, recordings=head.recordings, names=head.names)
     asked = {name: None if share is None else Fraction(share) for name, share in head.asked.items()}
     layouts = {

@@ -18,8 +18,10 @@ from audiochunk.pipeline.versions import versions
 from audiochunk.signal.encoder import Encoder
 from audiochunk.signal.pcm import Octets
 from audiochunk.storage.files import begin_write_back, temporary, write_whole
+from audiochunk.storage.manifest import Count
 from audiochunk.storage.shard import BUFFER_BYTES, ShardSpec, ShardWriter, digest_file, digest_stored, shard_name
 
+_MOST_CLIPPED = 2**55  # samples of a shard; a million shards of so many are what a row can say
 _Bytes = bytes  # the type, where a field takes its name
 
 
@@ -80,7 +82,7 @@ class ShardRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def clipped_by_part(self) -> dict[int, int]:
         """Samples beyond full scale, by number of the part."""
-        return msgspec.msgpack.decode(self.clipped, type=dict[int, int]) if self.clipped else {}
+        return msgspec.msgpack.decode(self.clipped, type=dict[Count, Count]) if self.clipped else {}
 
 
 class ShardResult(msgspec.Struct, frozen=True):
@@ -187,7 +189,8 @@ def find_shard(task: ShardTask) -> ShardRecord | None:
     folder = Path(os.fsdecode(task.folder))
     try:
         record = msgspec.json.decode(record_path(folder, task.name).read_bytes(), type=ShardRecord)
-        if not all(part < len(task.parts) for part in record.clipped_by_part):
+        clipped = record.clipped_by_part
+        if any(part >= len(task.parts) for part in clipped) or sum(clipped.values()) > _MOST_CLIPPED:
             return None
     except (OSError, ValueError):  # DecodeError is a ValueError, as is bad UTF-8
         return None

@@ -4,16 +4,20 @@ import errno
 import os
 import tempfile
 import weakref
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiochunk.errors import MachineError
 from audiochunk.pipeline import catalog as module
 from audiochunk.pipeline.catalog import Catalog
+from audiochunk.pipeline.pages import pack_numbers
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.signal.audio import AudioInfo
 from audiochunk.signal.wav import WavForm
@@ -108,11 +112,40 @@ def test_a_file_that_was_changed_is_noticed(tmp_path: Path, monkeypatch: pytest.
         file.write(bytes([last[0] ^ 1]))
         catalog = Catalog.read(file, index, recordings=10, names=["train"])
         assert catalog[7] == recording(7)
-        with pytest.raises(MachineError, match="was changed while it was in use"):
+        with pytest.raises(MachineError, match="is damaged; plan again"):
             catalog[8]
         for recordings in (8, 13):
             with pytest.raises(ValueError, match="3 pages of"):
                 Catalog.read(file, index, recordings=recordings, names=["train"])
+
+
+def test_who_wants_one_split_unpacks_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PAGE", 32)
+    monkeypatch.setattr(module, "_IN_MEMORY", 0)
+    unpacked: list[bytes] = []
+    unpack = module._unpack
+    monkeypatch.setattr(module, "_unpack", lambda data: unpacked.append(bytes(data)) or unpack(data))  # type: ignore[func-returns-value]
+    catalog = filled([f"s{number % 8}" for number in range(320)])
+    for split in catalog.names:
+        assert len(list(catalog.of_split(split))) == 40
+    assert len(unpacked) == 320
+
+
+def test_pages_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w+b", buffering=0) as file:
+        index, _ = filled(["train"] * 10).write(file, 0)
+        for field, value in (("starts", 2**63), ("sizes", 2**62)):
+            wrong = msgspec.structs.replace(index, **{field: pack_numbers(array("Q", [value]))})
+            with pytest.raises(ValueError, match="behind the end"):
+                Catalog.read(file, wrong, recordings=10, names=["train"])
+        with pytest.raises(ValueError, match="more places than sizes"):
+            Catalog.read(file, msgspec.structs.replace(index, sizes=b""), recordings=10, names=["train"])
+        garbage = xxhash.xxh3_64_intdigest(os.pread(file.fileno(), 8, 0))
+        wrong = msgspec.structs.replace(
+            index, sizes=pack_numbers(array("Q", [8])), digests=pack_numbers(array("Q", [garbage]))
+        )
+        with pytest.raises(MachineError, match="is damaged; plan again"):
+            Catalog.read(file, wrong, recordings=10, names=["train"])[0]
 
 
 def test_a_full_disk_is_told_of_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 import soundfile as sf
+import xxhash
 
 from audiochunk.config import BuildConfig
 from audiochunk.errors import InputError, MachineError, OutputExistsError, RecordingsError
@@ -486,3 +488,41 @@ def test_a_moved_dataset_folder_can_be_sealed(wavs: Path, tmp_path: Path) -> Non
     shutil.move(tmp_path / "out", tmp_path / "moved")
     assert seal(tmp_path / "moved") is not None
     assert files_of(tmp_path / "moved") == built(wavs, tmp_path / "one")
+
+
+def head_of(plan: Path) -> tuple[bytes, dict[str, Any]]:
+    """The recordings of a plan's file, and what it says of itself."""
+    data = plan.read_bytes()
+    (end,) = struct.unpack_from("<Q", data, 16)
+    return data[24:end], msgspec.msgpack.decode(data[end:])
+
+
+def starts(*numbers: int) -> bytes:
+    return struct.pack(f"<{len(numbers)}Q", *numbers)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"asked": {"train": "1/0"}}, r"not a plan \(.*1, 0"),
+        ({"asked": {"train": "abc"}}, "not a plan"),
+        ({"names": ["a"]}, "of splits that have no shards"),
+        ({"layouts": {"../x": [1, starts(0, 0, 0)]}, "names": ["../x"]}, "cannot be the name of a split"),
+        ({"layouts": {"train": [-5, b""]}}, "not a plan"),
+        ({"layouts": {"train": [1, starts(10**6, 0, 0)]}}, "begins with none of"),
+        ({"layouts": {"train": [1, starts(0, 99, 0)]}}, "does not fit its recordings"),
+        ({"layouts": {"train": [1, starts(0, 0, 2**62)]}}, "does not fit its recordings"),
+        ({"pages": {"starts": b"", "sizes": b"", "digests": b""}}, "0 pages of"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_in_a_sentence(
+    wavs: Path, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out, split=None)
+    path = out / BUILD_FOLDER / PLAN
+    body, head = head_of(path)
+    data = msgspec.msgpack.encode(head | changes)
+    path.write_bytes(struct.pack("<16sQ", xxhash.xxh3_128_digest(data), 24 + len(body)) + body + data)
+    with pytest.raises((InputError, MachineError), match=said):
+        run_task(out, ArrayTask(0, 1), workers=1)

@@ -617,6 +617,19 @@ def test_what_no_chunk_needs_is_neither_clipped_nor_looked_at(project: Project) 
     assert build_shard(project.task(tail="pad")).record.clipped_by_part == {0: 4}
 
 
+@pytest.mark.parametrize("clipped", [{0: -3}, {-1: 3}, {1: 3}, {0: 2**64 - 1}, {0: 2**60}, b"no map"], ids=str)
+def test_a_record_of_what_cannot_have_been_clipped_is_not_believed(project: Project, clipped: Any) -> None:
+    project.write("a.wav", noise(64, 1))
+    task = project.task()
+    first = build_shard(task)
+    path = record_path(project.folder, task.name)
+    path.write_bytes(
+        msgspec.json.encode(msgspec.structs.replace(first.record, clipped=msgspec.msgpack.encode(clipped)))
+    )
+    assert find_shard(task) is None
+    assert build_shard(task) == msgspec.structs.replace(first, rebuilt=True)
+
+
 def test_full_scale_is_clipped_only_beyond_it(project: Project) -> None:
     signal = np.array([[-1.0], [1.0 - 2**-24], [1.0], [-1.0 - 2**-23]], np.float32)
     project.write("a.wav", signal, subtype="FLOAT")
