@@ -184,17 +184,25 @@ def record_path(folder: Path, name: str) -> Path:
     return folder / f"{name}.json"
 
 
+def fits(record: ShardRecord, task: ShardTask) -> bool:
+    """Whether a record is that of the shard which a task makes."""
+    try:
+        clipped = record.clipped_by_part
+    except ValueError:
+        return False
+    if any(part >= len(task.parts) for part in clipped) or sum(clipped.values()) > _MOST_CLIPPED:
+        return False
+    return record.fingerprint == task.fingerprint and record.chunks == sum(part.chunks for part in task.parts)
+
+
 def find_shard(task: ShardTask) -> ShardRecord | None:
     """The record of a shard that is there already, in the task's folder or sealed beside it, if its digests match."""
     folder = Path(os.fsdecode(task.folder))
     try:
         record = msgspec.json.decode(record_path(folder, task.name).read_bytes(), type=ShardRecord)
-        clipped = record.clipped_by_part
-        if any(part >= len(task.parts) for part in clipped) or sum(clipped.values()) > _MOST_CLIPPED:
-            return None
     except (OSError, ValueError):  # DecodeError is a ValueError, as is bad UTF-8
         return None
-    if record.fingerprint != task.fingerprint or record.chunks != sum(part.chunks for part in task.parts):
+    if not fits(record, task):
         return None
     for place in (folder, folder.parent):
         try:

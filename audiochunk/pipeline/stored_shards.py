@@ -15,7 +15,7 @@ import xxhash
 
 from audiochunk.errors import StoreError
 from audiochunk.pipeline.places import in_store, temporary_place
-from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, make_shard
+from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, fits, make_shard
 from audiochunk.storage.manifest import BUILD_FOLDER
 from audiochunk.storage.objects import Objects
 
@@ -88,9 +88,7 @@ def keep(scratch: bytes, task: ShardTask, record: ShardRecord) -> str:
 def _version_believed(stored: StoredRecord, task: ShardTask, out: Objects) -> str | None:
     """The version of the object where it is the shard that a task makes, else None."""
     record = stored.record
-    if record.fingerprint != task.fingerprint or record.chunks != sum(part.chunks for part in task.parts):
-        return None
-    if not all(part < len(task.parts) for part in record.clipped_by_part):
+    if not fits(record, task):
         return None
     info = out.stat(task.name)
     if info is None or info.size != record.bytes:
