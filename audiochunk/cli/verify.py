@@ -57,7 +57,8 @@ def verify(
 
     from audiochunk.cli.bar import bar
     from audiochunk.tools.against import verify_against
-    from audiochunk.tools.stored import Finding, read_manifest
+    from audiochunk.tools.finding import Finding
+    from audiochunk.tools.stored import read_manifest
     from audiochunk.tools.text import count
     from audiochunk.tools.verify import verify as look
 

@@ -27,7 +27,7 @@ _DECODED_AT_ONCE = 2**16  # frames
 _PADDED_AT_ONCE = 2**16  # codes
 
 
-class TaskPart(msgspec.Struct, frozen=True, gc=False):
+class TaskPart(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A run of chunks of one stream, with all that is needed to read it.
 
     Attributes:

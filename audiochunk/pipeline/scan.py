@@ -20,7 +20,7 @@ from audiochunk.signal.opening import check_regular, modified_ns, open_file, ope
 _AT_ONCE = 512  # files that are handed to a worker together
 
 
-class Scanned(msgspec.Struct, frozen=True, gc=False):
+class Scanned(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One recording as the scan found it.
 
     Attributes:
@@ -76,7 +76,7 @@ def _matches(glob: str, pattern: re.Pattern[str], path: str) -> bool:
     return any(pattern.match(part) for part in parts)
 
 
-class Found(msgspec.Struct, frozen=True, gc=False):
+class Found(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A path that the walk came upon; `error` says why it cannot be gone into, if so.
 
     Of an object in a store, the walk knows `bytes` and `version` (as a number) already.
@@ -136,24 +136,30 @@ def _list(root: bytes, prefix: bytes, above: frozenset[tuple[int, int]]) -> _Fol
     """Folders (with "/" at the end) and recordings in a folder, in order."""
     folder = os.path.join(root, prefix)
     status = os.stat(folder)
+    names: list[bytes] = []  # and nothing else of a file: there may be millions in one folder
+    errors: dict[bytes, str] = {}
     with os.scandir(folder) as listing:
-        # With "/" appended to the names of folders, the order of names is the order of the paths below them.
-        entries = sorted((e.name + (b"/" if _is_folder(e) else b""), e) for e in listing)
-    found = (_find(prefix + name, entry) for name, entry in entries)
-    return _Folder((entry for entry in found if entry is not None), above | {(status.st_dev, status.st_ino)})
+        for entry in listing:
+            if _is_folder(entry):
+                # With "/" appended to the names of folders, the order of names is the order of the paths below them.
+                names.append(entry.name + b"/")
+            elif is_recording(entry.name) and (error := _fault(entry)) is not None:
+                names.append(entry.name)
+                if error:
+                    errors[entry.name] = error
+    names.sort()
+    entries = (Found(prefix + name, errors.get(name)) for name in names)
+    return _Folder(entries, above | {(status.st_dev, status.st_ino)})
 
 
-def _find(path: bytes, entry: os.DirEntry[bytes]) -> Found | None:
-    if path.endswith(b"/"):
-        return Found(path)
-    if not is_recording(path):
-        return None
+def _fault(entry: os.DirEntry[bytes]) -> str | None:
+    """What is wrong with something that is named as a recording, or ""; None where it is to be passed over."""
     try:
         if entry.is_file():
-            return Found(path)
+            return ""
     except OSError as error:  # a link to itself, or into a folder that may not be entered
-        return Found(path, f"a link that cannot be followed: {reason(error)}")
-    return Found(path, "a link that leads to no file") if entry.is_symlink() and not entry.is_dir() else None
+        return f"a link that cannot be followed: {reason(error)}"
+    return "a link that leads to no file" if entry.is_symlink() else None
 
 
 def is_recording(path: bytes) -> bool:

@@ -31,7 +31,7 @@ _UTF8, _UTF16 = codecs.getincrementaldecoder("utf-8-sig"), codecs.getincremental
 READER_ERRORS = (wav.WavError, OSError, RuntimeError)  # soundfile.LibsndfileError is a RuntimeError
 
 
-class AudioInfo(msgspec.Struct, frozen=True, gc=False):
+class AudioInfo(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What a recording holds.
 
     Attributes:

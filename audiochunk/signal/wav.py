@@ -25,7 +25,7 @@ class WavError(ValueError):
 Kind = Literal["int", "float", "alaw", "mulaw"]
 
 
-class WavForm(msgspec.Struct, frozen=True, gc=False):
+class WavForm(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """How plain samples lie in a file.
 
     Attributes:

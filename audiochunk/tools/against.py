@@ -23,7 +23,8 @@ from audiochunk.signal.pcm import Octets
 from audiochunk.storage.manifest import RECORDINGS, Manifest
 from audiochunk.storage.recordings import RecordingRow
 from audiochunk.storage.shard import ShardSpec
-from audiochunk.tools.stored import Finding, StoredShard, count_of, open_file, open_shard, read_manifest
+from audiochunk.tools.finding import Finding, count_of
+from audiochunk.tools.stored import StoredShard, open_file, open_shard, read_manifest
 from audiochunk.tools.table import Line, read_lines, shown
 
 if TYPE_CHECKING:

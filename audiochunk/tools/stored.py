@@ -8,7 +8,6 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from audiochunk.config import Compression
 from audiochunk.errors import ConfigError, DatasetError, NoDatasetError, printable, raise_if_out_of_files, reason
 from audiochunk.storage.manifest import MANIFEST, Manifest, ShardEntry
 from audiochunk.storage.shard import DATA_OFFSET, ShardSpec
+from audiochunk.tools.finding import Finding, count_of
 
 if TYPE_CHECKING:
     from audiochunk.storage.remote import Folder
@@ -33,35 +33,6 @@ _TABLE_FOOT = struct.Struct("<IBI")
 _TABLE_ENTRY = np.dtype([("compressed", "<u4"), ("content", "<u4")])
 _SKIPPABLE, _SEEKABLE = 0x184D2A5E, 0x8F92EAB1
 _UNUSED_BIT = 1 << 4  # RFC 8878, 3.1.1.1.1; decoders pass over it
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is not as it must be, in words that a terminal can show.
-
-    Attributes:
-        file: its name in the dataset's folder, or the path of a recording.
-        place: what of the file, or where in it.
-        expected: what must be there.
-        found: what is there.
-    """
-
-    file: str
-    place: str
-    expected: str
-    found: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.place}: expected {self.expected}, found {self.found}"
-
-
-def count_of(n: int, noun: str = "byte") -> str:
-    """A number and its noun.
-
-    >>> count_of(1), count_of(4608)
-    ('1 byte', '4,608 bytes')
-    """
-    return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
 def read_manifest(folder: "Folder") -> Manifest | Finding:

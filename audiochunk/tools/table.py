@@ -18,9 +18,10 @@ from audiochunk.signal.chunking import Stream
 from audiochunk.storage.manifest import MANIFEST, RECORDINGS, Manifest, SplitTotals
 from audiochunk.storage.recordings import RecordingRow, path_fields
 from audiochunk.storage.remote import is_being_built
+from audiochunk.tools.finding import Finding
 from audiochunk.tools.held import Held
 from audiochunk.tools.paths import Paths
-from audiochunk.tools.stored import Finding, open_file
+from audiochunk.tools.stored import open_file
 
 if TYPE_CHECKING:
     from audiochunk.storage.remote import Folder

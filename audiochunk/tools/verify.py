@@ -19,8 +19,9 @@ from audiochunk.storage.manifest import BESIDE, BUILD_FOLDER, MANIFEST, RECORDIN
 from audiochunk.storage.remote import open_in
 from audiochunk.storage.shard import ShardSpec
 from audiochunk.tools.card.marks import CROISSANT, README, is_of_another
+from audiochunk.tools.finding import Finding
 from audiochunk.tools.held import Held
-from audiochunk.tools.stored import Finding, first_difference, open_file, open_shard, read_manifest
+from audiochunk.tools.stored import first_difference, open_file, open_shard, read_manifest
 from audiochunk.tools.table import check_table
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import zstandard
 
 from audiochunk.config import Encoding
 from audiochunk.storage.manifest import dataset_id
-from audiochunk.tools.stored import Finding
+from audiochunk.tools.finding import Finding
 
 V1 = Path(__file__).resolve().parents[1] / "golden" / "v1"
 

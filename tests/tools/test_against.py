@@ -15,7 +15,7 @@ from audiochunk.errors import InputError, NoDatasetError
 from audiochunk.storage.manifest import Manifest
 from audiochunk.storage.recordings import read_rows
 from audiochunk.tools.against import verify_against
-from audiochunk.tools.stored import Finding
+from audiochunk.tools.finding import Finding
 from audiochunk.tools.verify import verify
 
 from .damage import V1, copy, edit_rows, flip, places, reseal, zstd_frames

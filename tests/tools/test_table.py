@@ -9,7 +9,7 @@ import pytest
 
 import audiochunk
 from audiochunk.storage.manifest import Manifest
-from audiochunk.tools.stored import Finding
+from audiochunk.tools.finding import Finding
 from audiochunk.tools.table import MAX_LINE_BYTES, check_table
 from audiochunk.tools.verify import verify
 

@@ -19,7 +19,7 @@ from audiochunk.errors import NoDatasetError
 from audiochunk.pipeline import build_folder
 from audiochunk.storage.manifest import Manifest
 from audiochunk.storage.recordings import read_rows
-from audiochunk.tools.stored import Finding
+from audiochunk.tools.finding import Finding
 from audiochunk.tools.verify import verify
 
 from .damage import V1, compress, copy, edit_manifest, flip, places, reseal, write_zstd_frames, zstd_frames
