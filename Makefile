@@ -6,6 +6,7 @@ WAVS ?= wavs
 OUT ?= shards
 SECONDS ?= 60
 OPTIONS ?= --bits 8 --split train=0.9,val=0.1
+TESTS ?=
 SHARE ?= 0.1
 ROUNDS ?= 5
 PEERS ?= $(VENV)/bin/python
@@ -24,11 +25,11 @@ endif
 	$(VENV)/bin/audiochunk build "$(WAVS)" --out "$(OUT)" $(OPTIONS)
 	$(VENV)/bin/audiochunk inspect "$(OUT)"
 
-test: $(VENV)/.installed-dev ## Run all tests
-	$(VENV)/bin/python -m pytest -n auto
+test: $(VENV)/.installed-dev ## Run all tests, or those of TESTS
+	$(VENV)/bin/python -m pytest -n auto $(TESTS)
 
 test-all: $(VENV)/.installed-all ## Run all tests, those with PyTorch, JAX and the examples too (installs gigabytes)
-	$(VENV)/bin/python -m pytest -n auto
+	$(VENV)/bin/python -m pytest -n auto $(TESTS)
 
 lint: $(VENV)/.installed-dev ## Check style and types
 	$(VENV)/bin/ruff check
