@@ -10,7 +10,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -131,6 +131,8 @@ def build_shards(
 def _in_threads(
     accept: Callable[[Made, ShardTask], ShardResult], pairs: Iterator[tuple[Made, ShardTask]]
 ) -> Iterator[ShardResult]:
+    from concurrent.futures import ThreadPoolExecutor  # which builds into a folder need not load
+
     threads = ThreadPoolExecutor(_NAMED_AT_ONCE)
     waiting: deque[Future[ShardResult]] = deque()
     try:

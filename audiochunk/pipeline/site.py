@@ -7,7 +7,6 @@ from contextlib import contextmanager, suppress
 from audiochunk.errors import MachineError, RecordingError, StoreError, printable, reason
 from audiochunk.pipeline.executors import Cluster, Workers
 from audiochunk.pipeline.inputs import is_store
-from audiochunk.pipeline.object_source import check_same
 from audiochunk.pipeline.packed import Packed
 from audiochunk.pipeline.places import holds, objects_at, remove_place, temporary_place, write_place
 from audiochunk.pipeline.plan import Plan
@@ -155,6 +154,8 @@ def difference(root: bytes, sample: Sample | Scanned) -> str | None:
         StoreError: that could not be told.
     """
     if is_store(root):
+        from audiochunk.pipeline.object_source import check_same
+
         try:
             check_same(objects_at(root.decode()), sample.path, size=sample.bytes, version=sample.mtime_ns)
         except RecordingError as error:
