@@ -226,14 +226,14 @@ def clear(folder: Path, *, fsync: bool) -> None:
             (folder / name).unlink()
 
 
-def require_free(folder: Path, names: Iterable[str]) -> None:
-    """See that shards which are added to a dataset overwrite nothing.
+def require_free(folder: Path, names: Iterable[str], *, overwrite: bool = False) -> None:
+    """See that new shards overwrite nothing but, with `overwrite`, those of audiochunk's.
 
     Raises:
-        OutputExistsError: there is something of such a name, which no interrupted seal has put there.
+        OutputExistsError: there is something else of such a name, which no interrupted seal has put there.
     """
     for name in names:
-        if os.path.lexists(folder / name) and not (
-            build_folder.is_sealed(folder, name) and is_shard_file(folder / name)
-        ):
-            raise OutputExistsError(str(folder / name), "is in the way of a shard, and not of this dataset", "move it")
+        path = folder / name
+        is_ours = is_shard_file(path) and (overwrite or build_folder.is_sealed(folder, name))
+        if os.path.lexists(path) and not is_ours:
+            raise OutputExistsError(str(path), "is in the way of a shard, and not of this dataset", "move it")

@@ -102,6 +102,8 @@ def _seal(
     failing = {*failures.reasons, *(failure.path for failure in found_failing)}
     _require_all(saved, records, failing, folder)
     require_input(saved)
+    if overwrite:
+        output.require_free(folder, names, overwrite=True)
     file.replace(work / SEALING)
     failures.add(found_failing)
     build_folder.clear(folder)

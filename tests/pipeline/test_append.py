@@ -186,12 +186,13 @@ def test_nothing_new_makes_no_generation(source: Path, out: Path) -> None:
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
 
 
-def test_refused_recordings_alone_are_a_generation_without_shards(source: Path, out: Path) -> None:
+def test_refused_recordings_alone_are_a_generation_without_chunks(source: Path, out: Path) -> None:
     """One whose header says so, and one that turns out to be damaged: it would have had shards."""
     first = build(source, out).manifest
     write(source, ["a/nan.wav", "a/e-empty.wav"])
     manifest = append(source, out).manifest
     shards = [shard for shard in manifest.shards if shard not in first.shards]
+    assert shards
     assert all(shard.chunks == 0 for shard in shards)
     assert (manifest.generations, manifest.skipped) == (2, first.skipped + 2)
     assert manifest.splits == first.splits

@@ -229,6 +229,22 @@ def test_overwrite_replaces_a_dataset_and_leaves_what_is_not_audiochunks(wavs: P
     assert kept == files_of(tmp_path / "fresh")
 
 
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_overwrite_does_not_replace_what_only_has_the_name_of_a_shard(wavs: Path, tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "out"
+    run.build(wavs, out, BuildConfig.make(split="val=1"), workers=1)
+    weights = out / "train-00000.safetensors"
+    if kind == "link":
+        weights.symlink_to("nowhere")
+    else:
+        weights.write_bytes(b"my model weights")
+    before = {path.name: os.lstat(path).st_mtime_ns for path in out.iterdir()}
+    with pytest.raises(OutputExistsError, match=r"train-00000\.safetensors: is in the way of a shard"):
+        run.build(wavs, out, BuildConfig.make(), workers=1, overwrite=True)
+    after = {path.name: os.lstat(path).st_mtime_ns for path in out.iterdir() if path.name != BUILD_FOLDER}
+    assert after == before
+
+
 def test_overwrite_removes_the_manifest_before_anything_else(
     wavs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
