@@ -12,6 +12,7 @@ import soundfile as sf
 from audiochunk.config import BuildConfig
 from audiochunk.pipeline import run
 from audiochunk.storage import objects
+from audiochunk.storage.cache import FETCHED
 
 from .servers import ACCESS_KEY, SECRET_KEY, TOKEN, Proxy, make_bucket, proxy_to, s3_server
 
@@ -76,10 +77,10 @@ def memory(environment: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def cache(environment: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The folder of an empty cache, in which what is fetched is kept."""
+    """The folder of an empty cache in which its files are."""
     folder = tmp_path / "cache"
     environment.setenv("AUDIOCHUNK_CACHE", str(folder))
-    return folder
+    return folder / FETCHED
 
 
 @pytest.fixture(scope="session")
