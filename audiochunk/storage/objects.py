@@ -291,8 +291,7 @@ class Objects:
         return f"{root.rstrip('/')}/{name}" if name else root
 
 
-# Letting go of them in a child would have it wait for the parent's threads.
-_of_parents: list[Any] = []
+_of_parents: list[Any] = []  # letting go of them in a child would have it wait for the parent's threads
 
 
 def _made_room_for(path: str) -> Path:

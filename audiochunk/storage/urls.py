@@ -28,8 +28,8 @@ def local_path(url: str) -> Path | None:
     Raises:
         ConfigError: it means none, or is a URL that is not taken.
 
-    >>> local_path("file:///data/my%20shards").as_posix(), local_path("s3://bucket/shards")
-    ('/data/my shards', None)
+    >>> local_path("file:///data/my%20set").as_posix(), local_path("s3://bucket/shards")
+    ('/data/my set', None)
     """
     scheme, rest = parts(url)
     if scheme not in _LOCAL:

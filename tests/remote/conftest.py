@@ -107,10 +107,18 @@ def raw_dataset(wavs: Path) -> Path:
     return _built(wavs, "none")
 
 
-def _built(wavs: Path, compress: str) -> Path:
-    out = wavs.parent / compress
+@pytest.fixture(scope="session")
+def other_dataset(wavs: Path) -> Path:
+    """A dataset of other bytes."""
+    return _built(wavs, "none", chunk_bytes=1024)
+
+
+def _built(wavs: Path, compress: str, chunk_bytes: int = 2048) -> Path:
+    out = wavs.parent / f"{compress}-{chunk_bytes}"
     if not out.exists():
-        config = BuildConfig.make(shard_size=8 * 2048, split="train=0.8,val=0.2", split_seed=1, compress=compress)
+        config = BuildConfig.make(
+            shard_size=8 * 2048, split="train=0.8,val=0.2", split_seed=1, compress=compress, chunk_bytes=chunk_bytes
+        )
         run.build(wavs, out, config, workers=1, fsync=False)
     return out
 
