@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from audiochunk.errors import ConfigError, MachineError, printable, reason
-from audiochunk.storage.claims import Scratch, alone, is_ending, remove_if_abandoned
+from audiochunk.storage.claims import LOCK_SUFFIX, Scratch, alone, is_ending, remove_if_abandoned
 from audiochunk.storage.files import TEMPORARY_SUFFIX
 
 DEFAULT_BYTES = 2**34
 #: Within the folder of a cache: where its files lie.
 FETCHED = "audiochunk-fetched"
 _OURS = re.compile(r"[0-9a-f]{32}(-[0-9]+)*\.[a-z]+")
-_OUR_SCRATCH = re.compile(rf"{_OURS.pattern}\..+{re.escape(TEMPORARY_SUFFIX)}")
+_UNFINISHED = re.compile(rf"{_OURS.pattern}(\..+{re.escape(TEMPORARY_SUFFIX)}|{re.escape(LOCK_SUFFIX)})")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # Clocks of file servers differ from ours, but not by more.
 _ODD_CLOCK_NS = 3600 * 10**9
@@ -129,7 +129,7 @@ class Cache:
             for entry in entries:
                 is_ours = _OURS.fullmatch(entry.name) is not None
                 with suppress(OSError):  # another process has removed it
-                    if not (is_ours or _OUR_SCRATCH.fullmatch(entry.name)) or not entry.is_file(follow_symlinks=False):
+                    if not (is_ours or _UNFINISHED.fullmatch(entry.name)) or not entry.is_file(follow_symlinks=False):
                         continue
                     status = entry.stat(follow_symlinks=False)
                     if is_ours and entry.name != newest:

@@ -39,11 +39,11 @@ class Scratch:
 
     def __init__(self, path: Path) -> None:
         self._to, self._path = path, temporary(path)
-        _process.scratches.add(str(self._path))
+        _process.unfinished.add(str(self._path))
         try:
             self.file = self._path.open("x+b")
         except BaseException:
-            _process.scratches.discard(str(self._path))
+            _process.unfinished.discard(str(self._path))
             raise
         with suppress(OSError):  # a file system without locks
             fcntl.lockf(self.file, fcntl.LOCK_EX)
@@ -58,7 +58,7 @@ class Scratch:
         self.file.flush()
         os.fsync(self.file.fileno())  # else a loss of power could leave the name, and other bytes
         self._path.replace(self._to)
-        _process.scratches.discard(str(self._path))
+        _process.unfinished.discard(str(self._path))
 
     def drop(self) -> None:
         """Close and remove it."""
@@ -66,12 +66,12 @@ class Scratch:
             self.file.close()
         with suppress(OSError):
             self._path.unlink()
-        _process.scratches.discard(str(self._path))
+        _process.unfinished.discard(str(self._path))
 
 
 def remove_if_abandoned(path: str) -> bool:
-    """Remove the scratch of a process that has died; false where it is still written, or there is no telling."""
-    if path in _process.scratches:
+    """Remove the scratch, or the lock, of a process that has died; false where it lives, or there is no telling."""
+    if path in _process.unfinished:
         return False
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -98,14 +98,17 @@ def alone(path: Path) -> Iterator[None]:
     """
     with _alone_in_process(str(path)):
         lock = path.with_name(path.name + LOCK_SUFFIX)
-        fd = _locked(lock, path)
+        _process.unfinished.add(str(lock))
+        fd = None
         try:
+            fd = _locked(lock, path)
             yield
         finally:
             if fd is not None:
                 with suppress(OSError):
                     lock.unlink()  # while it is held, so that nobody else's is removed
                 os.close(fd)
+            _process.unfinished.discard(str(lock))
 
 
 def is_ending() -> bool:
@@ -120,7 +123,8 @@ class _Process:
         self.lock = threading.Lock()
         #: By name, each with how many threads want it.
         self.names: dict[str, tuple[threading.Lock, int]] = {}
-        self.scratches: set[str] = set()
+        #: Paths of scratches and locks.
+        self.unfinished: set[str] = set()
         self.is_ending = False
 
 
@@ -132,16 +136,16 @@ def _begin_anew() -> None:
     _process = _Process()
 
 
-def _remove_scratches() -> None:
+def _remove_unfinished() -> None:
     """Of threads that fetch ahead: nobody waits for them."""
     _process.is_ending = True
-    for path in list(_process.scratches):
+    for path in list(_process.unfinished):
         with suppress(OSError):
             os.unlink(path)
 
 
 os.register_at_fork(after_in_child=_begin_anew)
-atexit.register(_remove_scratches)
+atexit.register(_remove_unfinished)
 
 
 @contextmanager
