@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 _MOST_THREADS = 2
 
@@ -14,7 +15,7 @@ class Ahead:
     a process that was forked begins with none.
 
     Args:
-        fetch: one thing; threads call it at once. It raises nothing.
+        fetch: one thing; threads call it at once. Whatever it raises is not told: who needs the thing will meet it.
     """
 
     def __init__(self, fetch: Callable[[int], None]) -> None:
@@ -43,7 +44,11 @@ class Ahead:
             new = min(wanted, _MOST_THREADS) - state.threads
             state.threads += max(new, 0)
         for _ in range(new):
-            threading.Thread(target=self._work, args=(state,), name="audiochunk-ahead", daemon=True).start()
+            try:
+                threading.Thread(target=self._work, args=(state,), name="audiochunk-ahead", daemon=True).start()
+            except (RuntimeError, MemoryError):  # there may be no more threads: then nothing is fetched ahead
+                with state.lock:
+                    state.threads -= 1
 
     def _work(self, state: "_State") -> None:
         while True:
@@ -53,7 +58,8 @@ class Ahead:
                     state.threads -= 1
                     return
                 number = left.pop(0)
-            self._fetch(number)
+            with suppress(Exception):
+                self._fetch(number)
 
 
 class _State:

@@ -37,10 +37,9 @@ class CompressedShards:
 
     def rows(self, shard: int, start: int, stop: int) -> Iterator[Chunks]:
         """Chunks of one shard, views of their decoded frames."""
-        frames = self._frames(shard)
         for frame in range(start // self._per_frame, -(-stop // self._per_frame)):
             first = frame * self._per_frame
-            decoded = np.frombuffer(frames.decode(frame), self._files.dtype)
+            decoded = np.frombuffer(self._decode(shard, frame), self._files.dtype)
             if self._per_frame == 1:
                 yield decoded
             else:
@@ -78,9 +77,18 @@ class CompressedShards:
         last = self._last
         if last is not None and last[1] == frame and last[0] == shard:
             return last[2]
-        data = self._frames(shard).decode(frame)
+        data = self._decode(shard, frame)
         self._last = shard, frame, data
         return data
+
+    def _decode(self, shard: int, frame: int) -> bytes:
+        try:
+            return self._frames(shard).decode(frame)
+        except DatasetError:
+            if not self._files.forget(shard):
+                raise
+        self._shards.pop(shard, None)
+        return self._frames(shard).decode(frame)
 
     def _frames(self, shard: int) -> "_Frames":
         frames = self._shards.get(shard)

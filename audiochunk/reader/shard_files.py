@@ -84,6 +84,10 @@ class ShardFiles:
         except OSError as error:
             raise DatasetError(path, f"cannot be read: {reason(error)}") from error
 
+    def forget(self, number: int) -> bool:
+        """Let go of the copy of one shard, which is damaged; whether there was one, and opening it will be another."""
+        return False
+
     def will_need(self, numbers: Iterable[int], *, soon: bool = False) -> None:
         """Say which shards will be opened, so that what lies elsewhere can be fetched meanwhile.
 

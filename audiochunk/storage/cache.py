@@ -1,30 +1,35 @@
 """Files fetched from elsewhere, kept on local disk up to so many bytes, for all processes of this machine.
 
 A file is named after the digest of what is in it, and is there whole or not at all: it is written under a temporary
-name, checked, and renamed. Whoever wants one gets it open, so that it may be removed meanwhile.
+name, checked, and renamed. Whoever wants one gets it open, so that it may be removed meanwhile. They lie in a folder of
+their own within the one that was named, and nothing that is called otherwise is counted or removed there.
 """
 
 import errno
-import fcntl
 import os
-import threading
+import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from audiochunk.errors import ConfigError, MachineError, printable, reason
-from audiochunk.storage.files import TEMPORARY_SUFFIX, temporary
+from audiochunk.storage.claims import LOCK_SUFFIX, Scratch, alone, is_ending, remove_if_abandoned
+from audiochunk.storage.files import TEMPORARY_SUFFIX
 
 DEFAULT_BYTES = 2**34
-_LOCK_SUFFIX = ".lock"
-_POLL_S = 0.02
-# Who waits longer for another process fetches the file as well: it may have been stopped, and two do no harm.
-_LONGEST_WAIT_S = 300.0
-# Nobody has written to such a temporary file for so long who is still at it.
-_DEAD_AFTER_S = 3600.0
+#: Within the folder of a cache: where its files lie.
+FETCHED = "audiochunk-fetched"
+_OURS = re.compile(r"[0-9a-f]{32}(-[0-9]+)*\.[a-z]+")
+_UNFINISHED = re.compile(rf"{_OURS.pattern}(\..+{re.escape(TEMPORARY_SUFFIX)}|{re.escape(LOCK_SUFFIX)})")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# Clocks of file servers differ from ours, but not by more.
+_ODD_CLOCK_NS = 3600 * 10**9
+
+Fetch = Callable[[BinaryIO], None]
+IsRight = Callable[[BinaryIO], bool]
 
 
 @dataclass(frozen=True)
@@ -32,32 +37,54 @@ class Cache:
     """A folder of files that were fetched.
 
     Args:
-        folder: which is made on first use.
-        limit: bytes of all files; the least recently opened are removed. A single one may be larger.
+        folder: which is made on first use. What else lies in it stays as it is.
+        limit: bytes of all files, unfinished ones included; the least recently opened are removed. A single one may be
+            larger.
     """
 
     folder: Path
     limit: int = DEFAULT_BYTES
 
-    def opened(self, name: str, fetch: Callable[[BinaryIO], None], *, size: int | None = None) -> BinaryIO:
+    @property
+    def files(self) -> Path:
+        """Where the files lie."""
+        return self.folder / FETCHED
+
+    def opened(
+        self, name: str, fetch: Fetch, *, size: int | None = None, most: int = 0, is_right: IsRight | None = None
+    ) -> BinaryIO:
         """A file of the cache, open for reading; fetched once, however many threads and processes want it.
 
         Args:
-            name: after its content, so that files of one name are the same.
+            name: after its content, so that files of one name are the same: 32 hex digits, then what else tells it
+                apart.
             fetch: writes the content to a file, and raises an exception where it is not what it must be.
-            size: that it must have, where that is known: one that somebody has cut here is fetched anew.
+            size: that it must have, where that is known; else
+            most: bytes that room is made for.
+            is_right: whether one that is there is what it was. One that somebody has damaged here is fetched anew.
 
         Raises:
             MachineError: it could not be written or read here.
         """
-        path = self.folder / name
+        if _OURS.fullmatch(name) is None:
+            raise ValueError(f"{name!r} is not named after a digest")
+        path, room = self.files / name, most if size is None else size
+
+        def found() -> BinaryIO | None:
+            return _found(path, size, is_right)
+
+        def found_or_fetched() -> BinaryIO:
+            self.files.mkdir(parents=True, exist_ok=True)
+            with alone(path):
+                return found() or self._fetched(path, fetch, room)
+
         try:
-            found = _opened(path, size)
-            if found is not None:
-                return found
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with _alone_in_process(str(path)), _alone(path.with_name(name + _LOCK_SUFFIX)):
-                return _opened(path, size) or self._fetched(path, fetch)
+            try:
+                return found() or found_or_fetched()
+            except FileNotFoundError:
+                if is_ending():
+                    raise
+                return found_or_fetched()  # somebody has removed the folder, or the file while it was written
         except OSError as error:
             raise MachineError(
                 f"{printable(error.filename or str(self.folder))}: {reason(error)}; the cache of datasets that lie"
@@ -66,57 +93,64 @@ class Cache:
 
     def holds(self, name: str) -> bool:
         """Whether a file is there now."""
-        return (self.folder / name).exists()
+        return (self.files / name).exists()
 
-    def _fetched(self, path: Path, fetch: Callable[[BinaryIO], None]) -> BinaryIO:
-        scratch = temporary(path)
-        file = scratch.open("x+b")
+    def remove(self, name: str) -> bool:
+        """Remove a file that turned out to be damaged, so that it is fetched anew; whether that could be done."""
         try:
-            fetch(file)
-            file.flush()
-            os.fsync(file.fileno())  # else a loss of power could leave the name, and other bytes
-            scratch.replace(path)
-        except BaseException:
-            file.close()
-            scratch.unlink(missing_ok=True)
-            raise
-        self._make_room(path.name)
+            (self.files / name).unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True
+
+    def _fetched(self, path: Path, fetch: Fetch, room: int) -> BinaryIO:
+        self._make_room(room)
+        try:
+            file = _written(path, fetch)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            self._make_room(room, is_full=True)
+            file = _written(path, fetch)
+        self._make_room(0, newest=path.name)
         file.seek(0)
         return file
 
-    def _make_room(self, newest: str) -> None:
-        """Remove what was not opened for longest, but never the newest, and what dead processes have left."""
-        kept, total, now = [], 0, time.time()
-        with os.scandir(self.folder) as entries:
+    def _make_room(self, size: int, *, newest: str = "", is_full: bool = False) -> None:
+        """Remove what dead processes have left, and what was not opened for longest.
+
+        Args:
+            size: of what is to come, which must fit into the limit.
+            newest: which is not removed.
+            is_full: whether room is needed on the disk, too.
+        """
+        files, total, freed, now = [], 0, 0, time.time_ns()
+        with os.scandir(self.files) as entries:
             for entry in entries:
+                is_ours = _OURS.fullmatch(entry.name) is not None
                 with suppress(OSError):  # another process has removed it
+                    if not (is_ours or _UNFINISHED.fullmatch(entry.name)) or not entry.is_file(follow_symlinks=False):
+                        continue
                     status = entry.stat(follow_symlinks=False)
-                    if entry.name.endswith(TEMPORARY_SUFFIX):
-                        if now - status.st_mtime > _DEAD_AFTER_S:
-                            os.unlink(entry.path)
-                    elif not entry.name.endswith(_LOCK_SUFFIX) and entry.is_file(follow_symlinks=False):
+                    if is_ours and entry.name != newest:
+                        opened = status.st_mtime_ns if status.st_mtime_ns < now + _ODD_CLOCK_NS else 0
+                        files.append((opened, status.st_size, entry.path))
+                    if is_ours or not remove_if_abandoned(entry.path):
                         total += status.st_size
-                        if entry.name != newest:
-                            kept.append((status.st_mtime_ns, status.st_size, entry.path))
-        for _, size, where in sorted(kept):
-            if total <= self.limit:
+        for _, bytes_, where in sorted(files):
+            if total + size <= self.limit and not (is_full and (freed < size or _free(self.files) < size)):
                 return
-            with suppress(FileNotFoundError):
-                os.unlink(where)
-            total -= size
+            with suppress(OSError):  # of another user
+                Path(where).unlink(missing_ok=True)
+                total, freed = total - bytes_, freed + bytes_
 
 
 def default_cache(folder: str | os.PathLike[str] | None = None, limit: int | None = None) -> Cache:
     """The cache that is meant: what is not given is AUDIOCHUNK_CACHE and AUDIOCHUNK_CACHE_BYTES, or the user's.
 
     Raises:
-        ConfigError: a limit that is no number of bytes.
+        ConfigError: a limit that is no number of bytes, or nobody knows where the user's folders are.
     """
-    if folder is None:
-        beside = os.environ.get("XDG_CACHE_HOME", "")
-        # A relative one is to be ignored, says the XDG specification.
-        base = Path(beside) if os.path.isabs(beside) else Path.home() / ".cache"
-        folder = os.environ.get("AUDIOCHUNK_CACHE") or base / "audiochunk"
     if limit is None:
         given = os.environ.get("AUDIOCHUNK_CACHE_BYTES") or str(DEFAULT_BYTES)
         if not (given.isascii() and given.isdecimal()):
@@ -124,82 +158,55 @@ def default_cache(folder: str | os.PathLike[str] | None = None, limit: int | Non
         limit = int(given)
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
         raise ConfigError(f"cache_bytes must be a number of bytes, 0 or more, not {limit!r}")
-    return Cache(Path(folder).expanduser().absolute(), limit)
+    try:
+        folder = folder or os.environ.get("AUDIOCHUNK_CACHE") or _of_the_user() / "audiochunk"
+        return Cache(Path(folder).expanduser().absolute(), limit)
+    except RuntimeError as error:
+        raise ConfigError(
+            "this user has no home folder for the cache to lie in: name another with cache= or AUDIOCHUNK_CACHE"
+        ) from error
 
 
-def _opened(path: Path, size: int | None) -> BinaryIO | None:
+def _of_the_user() -> Path:
+    beside = os.environ.get("XDG_CACHE_HOME", "")
+    # A relative one is to be ignored, says the XDG specification.
+    return Path(beside) if os.path.isabs(beside) else Path.home() / ".cache"
+
+
+def _written(path: Path, fetch: Fetch) -> BinaryIO:
+    """A file that is fetched, whole and in its place."""
+    scratch = Scratch(path)
+    try:
+        fetch(scratch.file)
+        scratch.keep()
+    except BaseException:
+        scratch.drop()
+        raise
+    return scratch.file
+
+
+def _found(path: Path, size: int | None, is_right: IsRight | None) -> BinaryIO | None:
+    """A file that is there and is what it must be, open."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
         return None
-    if size is not None and os.fstat(file.fileno()).st_size != size:
+    try:
+        if (size is None or os.fstat(file.fileno()).st_size == size) and (is_right is None or is_right(file)):
+            file.seek(0)
+            with suppress(OSError):  # a cache that this process may only read
+                os.utime(file.fileno())
+            return file
+    except OSError:
+        pass  # it cannot be read: as good as damaged
+    except BaseException:
         file.close()
-        return None
-    with suppress(OSError):  # a cache that this process may only read
-        os.utime(file.fileno())
-    return file
+        raise
+    file.close()
+    return None
 
 
-@contextmanager
-def _alone_in_process(name: str) -> Iterator[None]:
-    """Have only one thread of this process at a name."""
-    global _threads
-    if _threads.pid != os.getpid():  # what threads of the parent hold, nobody here lets go of
-        _threads = _Threads()
-    threads = _threads
-    with threads.lock:
-        lock, users = threads.locks.get(name, (threading.Lock(), 0))
-        threads.locks[name] = lock, users + 1
-    try:
-        with lock:
-            yield
-    finally:
-        with threads.lock:
-            lock, users = threads.locks.pop(name)
-            if users > 1:
-                threads.locks[name] = lock, users - 1
-
-
-class _Threads:
-    """Locks of one process, by name, each with how many threads want it."""
-
-    def __init__(self) -> None:
-        self.pid, self.lock = os.getpid(), threading.Lock()
-        self.locks: dict[str, tuple[threading.Lock, int]] = {}
-
-
-_threads = _Threads()
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock file, if it can be had in time. The lock of a process that died is free.
-
-    A record lock, which a fork does not inherit: a child that lives on would else hold it for a parent that was killed.
-    """
-    fd = _locked(path, time.monotonic() + _LONGEST_WAIT_S)
-    try:
-        yield
-    finally:
-        if fd is not None:
-            path.unlink(missing_ok=True)  # while it is held, so that nobody else's is removed
-            os.close(fd)
-
-
-def _locked(path: Path, until: float) -> int | None:
-    while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.stat(path), os.fstat(fd)):
-                    return fd
-            os.close(fd)  # its last holder has removed it
-            continue
-        except OSError as error:
-            os.close(fd)
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
-                return None  # a file system without locks
-        if time.monotonic() > until:
-            return None
-        time.sleep(_POLL_S)
+def _free(folder: Path) -> int:
+    """Bytes that the disk has left for this user."""
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize

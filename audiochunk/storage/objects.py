@@ -119,20 +119,23 @@ class Objects:
         ]
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def fetch(self, name: str, to: BinaryIO) -> None:
-        """Write all of an object to a file; after an error, some of it may be there.
+    def fetch(self, name: str, to: BinaryIO, *, info: ObjectInfo | None = None, most: int | None = None) -> None:
+        """Write an object, or its first `most` bytes, to a file; after an error, some of it may be there.
+
+        `info` is what the store says of it, where that has been asked already.
 
         Raises:
             FileNotFoundError: there is no such object.
             StoreError: it could not be read, or was written to meanwhile.
             OSError: the file could not be written.
         """
-        before = self.stat(name)
+        before = info or self.stat(name)
         if before is None:
             raise self._missing(name)
-        for at in range(0, before.size, PIECE_BYTES * _AT_ONCE):
-            starts = range(at, min(before.size, at + PIECE_BYTES * _AT_ONCE), PIECE_BYTES)
-            for piece in self._pieces(name, [(s, min(PIECE_BYTES, before.size - s)) for s in starts]):
+        size = before.size if most is None else min(before.size, most)
+        for at in range(0, size, PIECE_BYTES * _AT_ONCE):
+            starts = range(at, min(size, at + PIECE_BYTES * _AT_ONCE), PIECE_BYTES)
+            for piece in self._pieces(name, [(s, min(PIECE_BYTES, size - s)) for s in starts]):
                 to.write(piece)
         if self.stat(name) != before:
             raise StoreError(self.url_of(name), "was written to while it was read", "try again when it is at rest")
@@ -289,8 +292,7 @@ class Objects:
         return f"{root.rstrip('/')}/{name}" if name else root
 
 
-# Letting go of them in a child would have it wait for the parent's threads.
-_of_parents: list[Any] = []
+_of_parents: list[Any] = []  # letting go of them in a child would have it wait for the parent's threads
 
 
 def _made_room_for(path: str) -> Path:

@@ -180,9 +180,7 @@ def open_table(folder: "Folder", entry: RecordingsEntry) -> Iterator[BinaryIO]:
             with open_plain(folder / entry.name) as file:
                 yield file
         else:
-            with folder.table(
-                entry.name, digest=entry.digest, rows=entry.rows, most=entry.rows * MAX_ROW_BYTES
-            ) as file:
+            with folder.table(entry.name, digest=entry.digest, rows=entry.rows) as file:
                 yield file
     except OSError as error:
         raise DatasetError(folder / entry.name, f"cannot be read: {reason(error)}") from error

@@ -1,23 +1,30 @@
 """The folder of a dataset in an object store: its manifest at once, its other files when they are needed."""
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import xxhash
 
-from audiochunk.errors import DatasetError, MachineError, NoDatasetError, reason
+from audiochunk.errors import DatasetError, MachineError, NoDatasetError, StoreError, reason
 from audiochunk.storage.cache import Cache, default_cache
 from audiochunk.storage.files import open_plain
 from audiochunk.storage.manifest import BUILD_FOLDER
+from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.objects import Objects
+from audiochunk.storage.recordings import MAX_ROW_BYTES
 from audiochunk.storage.shard import digest_of
 from audiochunk.storage.urls import is_url, local_path
+
+_DIGEST = re.compile(r"[0-9a-f]{32}")
+# Times that a manifest may be replaced while it is read.
+_MOST_REPLACED = 5
 
 
 class RemoteFolder:
@@ -54,16 +61,34 @@ class RemoteFolder:
             StoreError: it could not be read.
         """
         if self._manifest is None:
-            info = self.objects.stat(name)
-            if info is None:
-                raise NoDatasetError(str(self), f"no dataset here: there is no {name}")
-            if info.size > most:
-                raise DatasetError(self / name, f"{info.size:,} bytes; a manifest has at most {most:,}")
-            self._manifest = self.objects.read(name, 0, info.size)
+            self._manifest = self._at_rest(name, most)
         return self._manifest
 
+    def _at_rest(self, name: str, most: int) -> bytes:
+        """The bytes of the manifest that was there before and after they were read: a later build replaces it."""
+        after = self.objects.stat(name)
+        for _ in range(_MOST_REPLACED):
+            before = after
+            if before is None:
+                raise NoDatasetError(str(self), f"no dataset here: there is no {name}")
+            if before.size > most:
+                raise DatasetError(self / name, f"{before.size:,} bytes; a manifest has at most {most:,}")
+            try:
+                data = self.objects.read(name, 0, before.size)
+            except (FileNotFoundError, StoreError):  # a shorter one is there now
+                after = self.objects.stat(name)
+                if after == before:
+                    raise
+                continue
+            after = self.objects.stat(name)
+            if after == before:
+                return data
+        raise StoreError(self / name, "was replaced each time that it was read", "try again when it is at rest")
+
     @contextmanager
-    def shard(self, name: str, *, bytes: int, digest: str, content_bytes: int, kind: str) -> Iterator[BinaryIO]:
+    def shard(
+        self, name: str, *, bytes: int, digest: str, content_bytes: int, kind: str, header: bytes | None
+    ) -> Iterator[BinaryIO]:
         """A shard's file, from the cache or put there.
 
         Args:
@@ -72,6 +97,7 @@ class RemoteFolder:
             digest: of what is in it, uncompressed, and
             content_bytes: of that, too.
             kind: what else tells files of one content apart.
+            header: with which one in the cache must begin, or it is fetched anew; None where that is not compared.
 
         Raises:
             DatasetError: it is missing, or something else.
@@ -81,38 +107,56 @@ class RemoteFolder:
         is_compressed = name.endswith(".zst")
 
         def fetch(file: BinaryIO) -> None:
-            self._fetch(name, file, size=bytes)
+            info = self._stat(name)
+            if info.size != bytes:
+                raise DatasetError(self / name, f"{info.size} bytes; the manifest says {bytes}")
+            self._fetch(info, file)
             found = digest_of(file, self / name, is_compressed=is_compressed, most=content_bytes)
             if found != digest:
                 raise DatasetError(self / name, f"digest {found}; the manifest says {digest}: it is not that shard")
 
-        with self.cache.opened(f"{digest}-{bytes}{kind}", _twice(fetch), size=bytes) as file:
+        def is_right(file: BinaryIO) -> bool:
+            return header is None or file.read(len(header)) == header
+
+        key = _shard_key(digest, bytes, kind)
+        with self.cache.opened(key, _twice(fetch), size=bytes, is_right=is_right) as file:
             yield file
 
+    def forget_shard(self, *, bytes: int, digest: str, kind: str) -> bool:
+        """Remove from the cache a shard that turned out to be damaged; whether that could be done."""
+        return self.cache.remove(_shard_key(digest, bytes, kind))
+
     @contextmanager
-    def table(self, name: str, *, digest: str, rows: int, most: int) -> Iterator[BinaryIO]:
+    def table(self, name: str, *, digest: str, rows: int) -> Iterator[BinaryIO]:
         """The recordings table, from the cache or put there, without what a later build has begun to add to it.
 
         Args:
             name: of the file.
             digest: of so many
             rows: in it, and of nothing that follows.
-            most: bytes that they can have.
 
         Raises:
             DatasetError: it is missing, or something else.
             StoreError: it could not be fetched.
             MachineError: it could not be kept.
         """
+        if _DIGEST.fullmatch(digest) is None:
+            raise DatasetError(self / name, f"{digest!r} in the manifest is no digest")
+        key = f"{digest}.jsonl"
+        most = rows * MAX_ROW_BYTES
 
         def fetch(file: BinaryIO) -> None:
-            self._fetch(name, file, most=most)
-            file.truncate(sum(map(len, islice(file, rows))))
+            self._fetch(self._stat(name), file, most=most)
+            file.truncate(sum(map(len, islice(iter(partial(file.readline, MAX_ROW_BYTES), b""), rows))))
             file.seek(0)
-            if digest_of(file, self / name) != digest:
+            if not is_right(file):
                 raise DatasetError(self / name, "not the recordings that the manifest names: the digest differs")
 
-        with self.cache.opened(f"{digest}.jsonl", _twice(fetch)) as file:
+        def is_right(file: BinaryIO) -> bool:
+            return digest_of(file, self / name) == digest
+
+        room = 0 if self.cache.holds(key) else min(most, self._stat(name).size)
+        with self.cache.opened(key, _twice(fetch), most=room, is_right=is_right) as file:
             yield file
 
     def copy(self, name: str) -> BinaryIO:
@@ -135,23 +179,25 @@ class RemoteFolder:
             on_error.pop_all()
         return file
 
-    def _fetch(self, name: str, file: BinaryIO, *, size: int | None = None, most: int | None = None) -> None:
-        """Write an object to a file, from its beginning: one of that size, or no more than so much of it."""
+    def _stat(self, name: str) -> ObjectInfo:
         info = self.objects.stat(name)
         if info is None:
             raise DatasetError(self / name, "is missing")
-        if size is not None and info.size != size:
-            raise DatasetError(self / name, f"{info.size} bytes; the manifest says {size}")
+        return info
+
+    def _fetch(self, info: ObjectInfo, file: BinaryIO, *, most: int | None = None) -> None:
+        """Write an object to a file, from its beginning, or no more than so much of it."""
         file.seek(0)
         file.truncate()
         try:
-            if most is not None and info.size > most:
-                file.write(self.objects.read(name, 0, most))
-            else:
-                self.objects.fetch(name, file)
+            self.objects.fetch(info.name, file, info=info, most=most)
         except FileNotFoundError:
-            raise DatasetError(self / name, "is missing") from None
+            raise DatasetError(self / info.name, "is missing") from None
         file.seek(0)
+
+
+def _shard_key(digest: str, size: int, kind: str) -> str:
+    return f"{digest}-{size}{kind}"
 
 
 def _unpickled(objects: Objects, cache: Cache, digest: str | None) -> RemoteFolder:

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from audiochunk.errors import ConfigError, printable
 
@@ -27,15 +28,15 @@ def local_path(url: str) -> Path | None:
     Raises:
         ConfigError: it means none, or is a URL that is not taken.
 
-    >>> local_path("file:///data/shards").as_posix(), local_path("s3://bucket/shards")
-    ('/data/shards', None)
+    >>> local_path("file:///data/my%20set").as_posix(), local_path("s3://bucket/shards")
+    ('/data/my set', None)
     """
     scheme, rest = parts(url)
     if scheme not in _LOCAL:
         return None
     if not rest.startswith("/"):
         raise ConfigError(f"{printable(url)}: a file URL has three slashes and an absolute path: file:///data/shards")
-    return Path(rest)
+    return Path(os.fsdecode(unquote_to_bytes(rest)))
 
 
 def parts(url: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ import soundfile as sf
 from audiochunk.config import BuildConfig
 from audiochunk.pipeline import run
 from audiochunk.storage import objects
+from audiochunk.storage.cache import FETCHED
 
 from .servers import ACCESS_KEY, SECRET_KEY, TOKEN, Proxy, make_bucket, proxy_to, s3_server
 
@@ -76,10 +77,10 @@ def memory(environment: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def cache(environment: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The folder of an empty cache, in which what is fetched is kept."""
+    """The folder of an empty cache in which its files are."""
     folder = tmp_path / "cache"
     environment.setenv("AUDIOCHUNK_CACHE", str(folder))
-    return folder
+    return folder / FETCHED
 
 
 @pytest.fixture(scope="session")
@@ -106,10 +107,18 @@ def raw_dataset(wavs: Path) -> Path:
     return _built(wavs, "none")
 
 
-def _built(wavs: Path, compress: str) -> Path:
-    out = wavs.parent / compress
+@pytest.fixture(scope="session")
+def other_dataset(wavs: Path) -> Path:
+    """A dataset of other bytes."""
+    return _built(wavs, "none", chunk_bytes=1024)
+
+
+def _built(wavs: Path, compress: str, chunk_bytes: int = 2048) -> Path:
+    out = wavs.parent / f"{compress}-{chunk_bytes}"
     if not out.exists():
-        config = BuildConfig.make(shard_size=8 * 2048, split="train=0.8,val=0.2", split_seed=1, compress=compress)
+        config = BuildConfig.make(
+            shard_size=8 * 2048, split="train=0.8,val=0.2", split_seed=1, compress=compress, chunk_bytes=chunk_bytes
+        )
         run.build(wavs, out, config, workers=1, fsync=False)
     return out
 

@@ -88,3 +88,31 @@ def test_fork_begins_with_nothing_wanted() -> None:
     ahead.want([])
     things.go.set()
     until(lambda: not threads_ahead())
+
+
+def test_fetch_that_raises_ends_no_fetching() -> None:
+    done = []
+
+    def fetch(number: int) -> None:
+        if number < 10:
+            raise MemoryError if number % 2 else ValueError(number)
+        done.append(number)
+
+    ahead = Ahead(fetch)
+    ahead.want(range(20))
+    until(lambda: len(done) == 10 and not threads_ahead())
+
+
+def test_thread_that_cannot_begin_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    things = Things()
+    things.go.set()
+    ahead = Ahead(things.fetch)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        ahead.want([1, 2])
+    assert things.begun == []
+    ahead.want([3])
+    until(lambda: things.begun == [3])

@@ -1,45 +1,48 @@
 import errno
-import multiprocessing
 import os
-import threading
+import shutil
+import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
 from audiochunk.errors import ConfigError, DatasetError, MachineError
-from audiochunk.storage import cache as cache_module
-from audiochunk.storage.cache import DEFAULT_BYTES, Cache, default_cache
+from audiochunk.storage.cache import DEFAULT_BYTES, FETCHED, Cache, default_cache
 
-# From 3.12 on, Python warns of every fork of a process that has threads; that it works is what is tested.
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+from .fetches import A, B, C, D, X, Y, read, refuses, writes
 
 
-def writes(data: bytes) -> Callable[[BinaryIO], None]:
-    def fetch(file: BinaryIO) -> None:
-        file.write(data)
-
-    return fetch
+def kept(cache: Cache) -> list[str]:
+    return sorted(path.name for path in cache.files.iterdir())
 
 
-def refuses(file: BinaryIO) -> None:
-    raise AssertionError("fetched although it is there")
-
-
-def read(cache: Cache, name: str, fetch: Callable[[BinaryIO], None]) -> bytes:
-    with cache.opened(name, fetch) as file:
-        return file.read()
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """The folder of a disk of a megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no disk of a given size can be mounted: this user may not")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_file_is_fetched_once(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "a" / "b")
-    assert not cache.holds("x")
-    assert read(cache, "x", writes(b"hello")) == b"hello"
-    assert cache.holds("x")
-    assert read(cache, "x", refuses) == b"hello"
-    assert [path.name for path in cache.folder.iterdir()] == ["x"]
+    assert not cache.holds(X)
+    assert read(cache, X, writes(b"hello")) == b"hello"
+    assert cache.holds(X)
+    assert read(cache, X, refuses) == b"hello"
+    assert kept(cache) == [X]
+    with pytest.raises(ValueError, match="not named after a digest"):
+        read(cache, "../x", refuses)
 
 
 @pytest.mark.parametrize("error", [DatasetError("x", "is damaged"), KeyboardInterrupt()])
@@ -50,17 +53,44 @@ def test_failed_fetch_leaves_nothing(tmp_path: Path, error: BaseException) -> No
 
     cache = Cache(tmp_path)
     with pytest.raises(type(error)):
-        read(cache, "x", fails)
-    assert list(tmp_path.iterdir()) == []
-    assert read(cache, "x", writes(b"whole")) == b"whole"
+        read(cache, X, fails)
+    assert kept(cache) == []
+    assert read(cache, X, writes(b"whole")) == b"whole"
 
 
-def test_file_that_somebody_has_cut_is_fetched_anew(tmp_path: Path) -> None:
+def test_file_that_somebody_has_damaged_is_fetched_anew(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
-    read(cache, "x", writes(b"hello"))
-    (tmp_path / "x").write_bytes(b"hel")
-    with cache.opened("x", writes(b"hello"), size=5) as file:
+    read(cache, X, writes(b"hello"))
+    (cache.files / X).write_bytes(b"hel")
+    with cache.opened(X, writes(b"hello"), size=5) as file:
         assert file.read() == b"hello"
+    (cache.files / X).write_bytes(b"jello")
+    for fetch in (writes(b"hello"), refuses):
+        with cache.opened(X, fetch, size=5, is_right=lambda file: file.read(1) == b"h") as file:
+            assert file.read() == b"hello"
+    assert cache.remove(X)
+    assert not cache.holds(X)
+
+
+def test_folder_that_is_removed_meanwhile_is_made_again(tmp_path: Path) -> None:
+    cache, fetched = Cache(tmp_path / "c"), []
+
+    def fetch(file: BinaryIO) -> None:
+        fetched.append(1)
+        file.write(b"hello")
+        if len(fetched) == 1:
+            shutil.rmtree(cache.folder)
+
+    assert read(cache, X, fetch) == b"hello"
+    assert (len(fetched), kept(cache)) == (2, [X])
+    shutil.rmtree(cache.folder)
+    assert read(cache, X, writes(b"hello")) == b"hello"
+
+
+def test_folder_that_is_always_removed_is_the_machine(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "c")
+    with pytest.raises(MachineError, match="no such file"):
+        read(cache, X, lambda file: shutil.rmtree(cache.folder))
 
 
 def test_full_disk_is_the_machine(tmp_path: Path) -> None:
@@ -68,141 +98,119 @@ def test_full_disk_is_the_machine(tmp_path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(MachineError, match=r"no space left on device; the cache .* AUDIOCHUNK_CACHE"):
-        read(Cache(tmp_path), "x", fails)
+        read(Cache(tmp_path), X, fails)
     (tmp_path / "file").touch()
     with pytest.raises(MachineError, match="not a directory"):
-        read(Cache(tmp_path / "file" / "sub"), "x", writes(b""))
+        read(Cache(tmp_path / "file" / "sub"), X, writes(b""))
+
+
+def test_full_disk_has_room_once_what_was_not_opened_for_longest_is_removed(small_disk: Path) -> None:
+    cache = Cache(small_disk)
+    for name in (A, B, C):
+        read(cache, name, writes(bytes(300_000)))
+        time.sleep(0.01)
+    read(cache, A, refuses)
+    with cache.opened(D, writes(bytes(300_000)), size=300_000) as file:
+        assert len(file.read()) == 300_000
+    assert kept(cache) == [A, C, D]
+
+
+def test_file_that_the_disk_cannot_hold_leaves_nothing_behind(small_disk: Path) -> None:
+    cache = Cache(small_disk)
+    for name, last in ((X, 1), (Y, 4096)):  # what stays in Python's buffer cannot be written when it is closed, either
+        with pytest.raises(MachineError, match="no space left on device"):
+            cache.opened(name, lambda file, n=last: [file.write(bytes(2**20)), file.write(bytes(n))], size=2**20 + last)  # type: ignore[misc]
+        assert kept(cache) == []
+    assert read(cache, A, writes(b"small")) == b"small"
+
+
+def test_room_is_made_before_a_file_of_known_size_is_fetched(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 30)
+    for name in (A, B, C):
+        read(cache, name, writes(bytes(10)))
+        time.sleep(0.01)
+
+    def fetch(file: BinaryIO) -> None:
+        assert not cache.holds(A)
+        file.write(bytes(10))
+
+    cache.opened(D, fetch, size=10).close()
+    assert kept(cache) == [B, C, D]
 
 
 def test_what_was_not_opened_for_longest_makes_room(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 30)
-    for name in ("a", "b", "c"):
+    for name in (A, B, C):
         read(cache, name, writes(bytes(10)))
         time.sleep(0.01)
-    read(cache, "a", refuses)
-    read(cache, "d", writes(bytes(10)))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c", "d"]
+    read(cache, A, refuses)
+    read(cache, D, writes(bytes(10)))
+    assert kept(cache) == [A, C, D]
 
 
 def test_file_larger_than_the_limit_is_kept_alone(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 30)
-    read(cache, "a", writes(bytes(10)))
-    assert len(read(cache, "large", writes(bytes(100)))) == 100
-    assert [path.name for path in tmp_path.iterdir()] == ["large"]
-    assert len(read(cache, "large", refuses)) == 100
+    read(cache, A, writes(bytes(10)))
+    assert len(read(cache, B, writes(bytes(100)))) == 100
+    assert kept(cache) == [B]
+    assert len(read(cache, B, refuses)) == 100
 
 
 def test_file_that_made_room_stays_readable_for_who_has_it_open(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 10)
-    with cache.opened("a", writes(b"0123456789")) as file:
-        read(cache, "b", writes(bytes(10)))
-        assert not cache.holds("a")
+    with cache.opened(A, writes(b"0123456789")) as file:
+        read(cache, B, writes(bytes(10)))
+        assert not cache.holds(A)
         assert file.read() == b"0123456789"
 
 
-def test_what_dead_processes_left_goes_and_what_others_write_stays(tmp_path: Path) -> None:
-    for name, age in (("x.host.1.00.tmp", 7200), ("y.host.2.00.tmp", 10)):
-        (tmp_path / name).write_bytes(bytes(100))
-        os.utime(tmp_path / name, (time.time() - age,) * 2)
-    (tmp_path / "x.lock").touch()  # of a process that died: no lock is on it
-    assert read(Cache(tmp_path, 50), "x", writes(b"hello")) == b"hello"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["x", "y.host.2.00.tmp"]
-
-
-def test_threads_that_want_one_file_fetch_it_once(tmp_path: Path) -> None:
-    cache, fetched, found = Cache(tmp_path), [], []
-
-    def fetch(file: BinaryIO) -> None:
-        fetched.append(1)
-        time.sleep(0.1)
-        file.write(b"hello")
-
-    threads = [threading.Thread(target=lambda: found.append(read(cache, "x", fetch))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (fetched, found) == ([1], [b"hello"] * 8)
-
-
-def _fetch_slowly(folder: Path, log: Path) -> None:
-    def fetch(file: BinaryIO) -> None:
-        with log.open("a") as lines:
-            lines.write("fetched\n")
-        time.sleep(0.2)
-        file.write(b"hello")
-
-    assert read(Cache(folder), "x", fetch) == b"hello"
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_processes_that_want_one_file_fetch_it_once(tmp_path: Path, method: str) -> None:
-    context = multiprocessing.get_context(method)
-    log = tmp_path / "log"
-    processes = [context.Process(target=_fetch_slowly, args=(tmp_path / "cache", log)) for _ in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * 4
-    assert log.read_text() == "fetched\n"
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["x"]
-
-
-def _fetch_for_ever(folder: Path, begun: Path) -> None:
-    def fetch(file: BinaryIO) -> None:
-        file.write(b"half")
-        file.flush()
-        begun.touch()
-        time.sleep(600)
-
-    read(Cache(folder), "x", fetch)
-
-
-def _at_it(tmp_path: Path) -> multiprocessing.Process:
-    process = multiprocessing.get_context("fork").Process(target=_fetch_for_ever, args=(tmp_path / "c", tmp_path / "b"))
-    process.start()
-    while not (tmp_path / "b").exists():
+def test_files_of_others_stay_and_are_not_counted(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 20)
+    others = [tmp_path / "thesis.docx", tmp_path / X, cache.files / "song.wav", cache.files / "draft.tmp"]
+    cache.files.mkdir()
+    for path in others:
+        path.write_bytes(bytes(1000))
+        os.utime(path, (1, 1))
+    for name in (A, B, C):
+        read(cache, name, writes(bytes(10)))
         time.sleep(0.01)
-    return process  # type: ignore[return-value]
+    assert kept(cache) == sorted([B, C, "song.wav", "draft.tmp"])
+    assert all(path.stat().st_size == 1000 for path in others)
+    assert cache.files == tmp_path / FETCHED
 
 
-def test_process_that_was_killed_blocks_nobody(tmp_path: Path) -> None:
-    process = _at_it(tmp_path)
-    waiting = threading.Timer(0.2, process.kill)
-    waiting.start()
-    assert read(Cache(tmp_path / "c"), "x", writes(b"whole")) == b"whole"
-    assert not process.is_alive()
-    process.join()
-    waiting.join()
+def test_file_from_the_future_is_the_first_to_make_room(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 30)
+    for name in (A, B, C):
+        read(cache, name, writes(bytes(10)))
+        time.sleep(0.01)
+    os.utime(cache.files / C, (time.time() + 10**8,) * 2)
+    read(cache, D, writes(bytes(10)))
+    assert kept(cache) == [A, B, D]
 
 
-def test_process_that_was_stopped_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_module, "_LONGEST_WAIT_S", 0.1)
-    process = _at_it(tmp_path)
-    assert read(Cache(tmp_path / "c"), "x", writes(b"whole")) == b"whole"
-    process.kill()
-    process.join()
-
-
-def test_child_does_not_hold_what_its_parent_fetches(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    children = []
-
-    def fetch(file: BinaryIO) -> None:
-        # Forked while this process has the lock, and alive after it has let go of it.
-        children.append(context.Process(target=_read_then_sleep, args=(tmp_path,)))
-        children[0].start()
-        file.write(b"hello")
-
-    read(Cache(tmp_path), "x", fetch)
-    assert read(Cache(tmp_path), "y", writes(b"other")) == b"other"
-    children[0].join(20)
-    assert children[0].exitcode == 0
-
-
-def _read_then_sleep(folder: Path) -> None:
-    assert read(Cache(folder), "x", refuses) == b"hello"
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may be several users")
+def test_users_share_a_cache(request: pytest.FixtureRequest) -> None:
+    shared = Path(tempfile.mkdtemp())  # pytest's own folders are for one user
+    request.addfinalizer(lambda: shutil.rmtree(shared))
+    shared.chmod(0o755)
+    cache = Cache(shared / "cache", 30)
+    for folder in (cache.folder, cache.files):
+        folder.mkdir()
+        folder.chmod(0o1777)
+    read(cache, A, writes(bytes(25)))
+    (cache.files / f"{B}.lock").touch(0o600)
+    pid = os.fork()
+    if not pid:
+        try:
+            os.setuid(65534)
+            assert len(read(cache, A, refuses)) == 25
+            assert len(read(cache, B, writes(bytes(25)))) == 25
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert kept(cache) == [A, B, f"{B}.lock"]
 
 
 def test_default_is_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -230,3 +238,15 @@ def test_limit_of_the_environment_is_a_number_of_bytes(monkeypatch: pytest.Monke
     monkeypatch.setenv("AUDIOCHUNK_CACHE_BYTES", "16GB")
     with pytest.raises(ConfigError, match="AUDIOCHUNK_CACHE_BYTES=16GB: give a number of bytes"):
         default_cache()
+
+
+def test_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(*_: object) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("AUDIOCHUNK_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    with pytest.raises(ConfigError, match="cache= or AUDIOCHUNK_CACHE"):
+        default_cache()
+    assert default_cache("/tmp").folder == Path("/tmp")

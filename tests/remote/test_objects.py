@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from audiochunk.errors import ConfigError, MachineError, StoreError
+from audiochunk.errors import MachineError, StoreError
 from audiochunk.storage import objects
 from audiochunk.storage.creation import create
 from audiochunk.storage.objects import Objects
-from audiochunk.storage.urls import is_url, local_path
 
 from .servers import ACCESS_KEY, SECRET_KEY, TOKEN, Fault, Proxy
 
@@ -218,47 +217,6 @@ def test_token_in_the_place_of_a_file_name_is_not_told(environment: pytest.Monke
     with pytest.raises(StoreError) as caught:
         Objects("gs://bucket/folder").read("a", 0, 1)
     assert TOKEN not in "".join(traceback.format_exception(caught.value))
-
-
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("s3://key:odd-secret@bucket/x", "with a user, a password or a query"),
-        ("s3://odd-secret@bucket", "with a user, a password or a query"),
-        ("s3://bucket/x?token=odd-secret", "with a user, a password or a query"),
-        ("s3://bucket/x::file://odd-secret", "with another URL"),
-        ("odd://bucket/x", "no store is known by odd://"),
-        ("s3:///", "a bucket or a folder must follow"),
-        ("bucket/x", "not a URL"),
-    ],
-)
-def test_url_that_is_not_taken_is_told_without_what_is_secret(url: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as caught:
-        Objects(url)
-    assert "odd-secret" not in str(caught.value)
-
-
-def test_missing_library_is_told_with_what_to_install(environment: pytest.MonkeyPatch) -> None:
-    for scheme, library, said in (
-        ("s3", "s3fs", r'pip install "audiochunk\[remote\]"$'),
-        ("gs", "gcsfs", r'pip install "audiochunk\[remote\]" gcsfs$'),
-        ("hf", "huggingface_hub", r'pip install "audiochunk\[remote\]" huggingface_hub$'),
-        ("memory", "fsspec", r'pip install "audiochunk\[remote\]"$'),
-    ):
-        environment.setitem(sys.modules, library, None)
-        environment.delitem(sys.modules["fsspec.registry"]._registry, scheme, raising=False)
-        with pytest.raises(ConfigError, match=said):
-            Objects(f"{scheme}://bucket/x")
-
-
-def test_only_text_with_a_scheme_is_a_url() -> None:
-    assert is_url("s3://bucket")
-    assert is_url("memory://")
-    assert not any(map(is_url, ("bucket", "/a/b", "./s3:/b", "c:\\x", "://x", Path("s3://bucket"))))
-    assert local_path("file:///a/b/") == Path("/a/b")
-    assert local_path("s3://bucket") is None
-    with pytest.raises(ConfigError, match="three slashes"):
-        local_path("file://a/b")
 
 
 def _in_fork(use: Callable[[], object]) -> int | None:

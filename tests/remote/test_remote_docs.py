@@ -10,8 +10,8 @@ from click.testing import CliRunner
 import audiochunk
 from audiochunk.cli import cli
 from audiochunk.pipeline import object_source, remote_parts, remote_scan
-from audiochunk.reader.remote_files import _PART_AHEAD, _PART_MAPPED
-from audiochunk.storage.cache import DEFAULT_BYTES
+from audiochunk.reader.remote_files import _PART_MAPPED, _QUARTERS_AHEAD
+from audiochunk.storage.cache import DEFAULT_BYTES, FETCHED
 
 from ..documents import blocks, calls  # noqa: TID252 - tests are in no package that has a name
 from .conftest import put
@@ -74,7 +74,8 @@ def test_the_sizes_of_a_build_are_those_of_the_code() -> None:
 
 def test_the_limits_are_those_of_the_code() -> None:
     assert f"or {DEFAULT_BYTES // 2**30} GiB" in PAGE
-    assert (_PART_AHEAD, _PART_MAPPED) == (4, 8)
-    assert "never more than a quarter of the cache" in PAGE
+    assert (_QUARTERS_AHEAD, _PART_MAPPED) == (3, 8)
+    assert "no further than three quarters of the cache" in " ".join(PAGE.split())
+    assert f"`{FETCHED}`" in PAGE
     assert f"or else {DEFAULT_BYTES // 2**30} GiB" in " ".join((audiochunk.open.__doc__ or "").split())
     assert re.search(r"at most an eighth of it mapped", PAGE)

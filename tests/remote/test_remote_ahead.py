@@ -1,0 +1,129 @@
+import itertools
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import audiochunk
+from audiochunk.reader.dataset import ChunkDataset
+from audiochunk.reader.sampler import Sampler
+from audiochunk.storage.cache import Cache
+from audiochunk.storage.object_info import ObjectInfo
+from audiochunk.storage.remote import RemoteFolder
+
+from .conftest import put
+from .reading import nothing_ahead, total_of, until
+from .servers import Proxy
+
+# From 3.12 on, Python warns of every fork of a process that has threads; that it works is what is tested.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+
+
+def test_iteration_has_the_next_shards_fetched(raw_dataset: Path, proxy: Proxy, s3: str, cache: Path) -> None:
+    ds = audiochunk.open(put(raw_dataset, s3))
+    proxy.requests.clear()
+    chunks = iter(ds)
+    next(chunks)
+    until(lambda: proxy.count("GET") >= 5)
+    until(nothing_ahead)
+    shards = [request.rpartition("/")[2] for request in proxy.requests if request.startswith("GET")]
+    assert sorted(shards) == [f"train-{number:05}.safetensors" for number in range(5)]
+    np.testing.assert_array_equal(np.stack([ds[0], *chunks]), np.stack(list(audiochunk.open(raw_dataset))))
+    few = iter(audiochunk.open(ds._split.folder)[:5])
+    next(few)
+
+
+@pytest.mark.parametrize("shuffle", ["shard", False])
+def test_sampler_has_the_next_shards_fetched(
+    raw_dataset: Path, proxy: Proxy, s3: str, cache: Path, shuffle: "bool", request: pytest.FixtureRequest
+) -> None:
+    ds = audiochunk.open(put(raw_dataset, s3))
+    sampler = Sampler(ds, 2, shuffle=shuffle, shard_window=2, seed=3)
+    order = [np.searchsorted(np.cumsum(ds.shard_sizes), batch, side="right") for batch in itertools.islice(sampler, 40)]
+    first = list(dict.fromkeys(np.concatenate(order).tolist()))
+    sampler = Sampler(ds, 2, shuffle=shuffle, shard_window=2, seed=3)
+    until(nothing_ahead)
+    for path in cache.iterdir():
+        path.unlink()
+    proxy.requests.clear()
+    next(iter(sampler))
+    until(lambda: proxy.count("GET") >= 4)
+    until(nothing_ahead)
+    fetched = {int(name[-17:-12]) for name in proxy.requests if name.startswith("GET")}
+    assert fetched == set(first[: len(fetched)])
+    assert len(fetched) == 4 if shuffle == "shard" else 5
+
+
+def test_sampler_of_views_has_shards_fetched(raw_dataset: Path, memory: str, cache: Path) -> None:
+    url = put(raw_dataset, memory)
+    local = audiochunk.open(raw_dataset)
+    from audiochunk.reader.concat import ConcatDataset
+
+    def views(ds: ChunkDataset, other: ChunkDataset) -> list[object]:
+        return [ds[5:-5], ds.windows(2), ConcatDataset([other, ds[3:]])]
+
+    for view, same in zip(views(audiochunk.open(url), local), views(audiochunk.open(raw_dataset), local), strict=True):
+        for shuffle in ("shard", False, True):
+            batches = list(Sampler(view, 3, shuffle=shuffle, shard_window=2))  # type: ignore[arg-type]
+            expected = list(Sampler(same, 3, shuffle=shuffle, shard_window=2))  # type: ignore[arg-type]
+            np.testing.assert_array_equal(np.stack(batches), np.stack(expected))
+            for batch in batches:
+                np.testing.assert_array_equal(view.gather(batch), same.gather(batch))  # type: ignore[attr-defined]
+    assert any(cache.iterdir())
+
+
+def test_sampler_has_shards_fetched_ahead_through_all_windows(
+    raw_dataset: Path, memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [entry for entry in audiochunk.open(raw_dataset).manifest.shards if entry.split == "train"]
+    largest, needed = max(entry.bytes for entry in entries), []
+    ds = audiochunk.open(put(raw_dataset, memory), cache=tmp_path / "c", cache_bytes=8 * largest)
+    fetch = RemoteFolder._fetch
+
+    def noted(self: RemoteFolder, info: ObjectInfo, *args: Any, **options: Any) -> None:
+        if threading.current_thread() is threading.main_thread():
+            needed.append(info.name)
+        fetch(self, info, *args, **options)
+
+    monkeypatch.setattr(RemoteFolder, "_fetch", noted)
+    for batch in Sampler(ds, 2, shuffle="shard", shard_window=3, seed=3):
+        until(nothing_ahead)  # a step that takes long
+        ds.gather(batch)
+    # More than a quarter of the cache is a window, and two are less than all of it.
+    assert len(entries) > 2 * 3
+    assert needed == []
+
+
+def test_cache_that_is_too_small_has_nothing_fetched_ahead(raw_dataset: Path, memory: str, tmp_path: Path) -> None:
+    url, local = put(raw_dataset, memory), audiochunk.open(raw_dataset)
+    largest = max(entry.bytes for entry in local.manifest.shards)
+    for shards, expected in ((0, 0), (3, 0), (4, 3), (8, 4)):
+        cache = Cache(tmp_path / str(shards), shards * largest)
+        ds = audiochunk.open(url, cache=cache.folder, cache_bytes=cache.limit)
+        chunks = iter(ds)
+        next(chunks)
+        until(nothing_ahead)
+        assert len([path for path in cache.files.iterdir() if path.suffix == ".safetensors"]) == 1 + expected
+        np.testing.assert_array_equal(np.stack([ds[0], *chunks]), np.stack(list(local)))
+
+
+def test_process_without_threads_to_spare_reads_all(
+    raw_dataset: Path, memory: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    ds = audiochunk.open(put(raw_dataset, memory))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        assert total_of(ds) == total_of(audiochunk.open(raw_dataset))
+        assert len(list(ds)) == len(ds)
+
+
+def test_shard_is_asked_for_twice_and_fetched_once(raw_dataset: Path, proxy: Proxy, s3: str, cache: Path) -> None:
+    ds = audiochunk.open(put(raw_dataset, s3))
+    proxy.requests.clear()
+    _ = ds[0]
+    assert [request.split()[0] for request in proxy.requests] == ["HEAD", "GET", "HEAD"]

@@ -1,0 +1,55 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from audiochunk.errors import ConfigError
+from audiochunk.storage.objects import Objects
+from audiochunk.storage.urls import is_url, local_path
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("s3://key:odd-secret@bucket/x", "with a user, a password or a query"),
+        ("s3://odd-secret@bucket", "with a user, a password or a query"),
+        ("s3://bucket/x?token=odd-secret", "with a user, a password or a query"),
+        ("s3://bucket/x::file://odd-secret", "with another URL"),
+        ("odd://bucket/x", "no store is known by odd://"),
+        ("s3:///", "a bucket or a folder must follow"),
+        ("bucket/x", "not a URL"),
+    ],
+)
+def test_url_that_is_not_taken_is_told_without_what_is_secret(url: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        Objects(url)
+    assert "odd-secret" not in str(caught.value)
+
+
+def test_missing_library_is_told_with_what_to_install(environment: pytest.MonkeyPatch) -> None:
+    for scheme, library, said in (
+        ("s3", "s3fs", r'pip install "audiochunk\[remote\]"$'),
+        ("gs", "gcsfs", r'pip install "audiochunk\[remote\]" gcsfs$'),
+        ("hf", "huggingface_hub", r'pip install "audiochunk\[remote\]" huggingface_hub$'),
+        ("memory", "fsspec", r'pip install "audiochunk\[remote\]"$'),
+    ):
+        environment.setitem(sys.modules, library, None)
+        environment.delitem(sys.modules["fsspec.registry"]._registry, scheme, raising=False)
+        with pytest.raises(ConfigError, match=said):
+            Objects(f"{scheme}://bucket/x")
+
+
+def test_only_text_with_a_scheme_is_a_url() -> None:
+    assert is_url("s3://bucket")
+    assert is_url("memory://")
+    assert not any(map(is_url, ("bucket", "/a/b", "./s3:/b", "c:\\x", "://x", Path("s3://bucket"))))
+    assert local_path("file:///a/b/") == Path("/a/b")
+    assert local_path("s3://bucket") is None
+    with pytest.raises(ConfigError, match="three slashes"):
+        local_path("file://a/b")
+
+
+def test_file_url_means_the_path_that_it_was_made_of(tmp_path: Path) -> None:
+    for name in ("my set", "ü#?%41", "100%", "b\udcff"):
+        assert local_path((tmp_path / name).as_uri()) == tmp_path / name
+    assert local_path("file:///data/my set") == Path("/data/my set")
