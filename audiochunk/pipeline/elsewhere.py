@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from audiochunk.errors import MachineError, printable
+from audiochunk.errors import MachineError, StoreError, printable
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.inputs import is_store
 from audiochunk.pipeline.packed import Packed
@@ -55,7 +55,13 @@ def build_elsewhere(errand: Errand) -> Made:
     problem = problem_here(errand.site)
     if problem is not None:
         raise MachineError(f"worker {_name()}: {problem}")
-    result, scratch = _make(errand.task, errand.site)
+    try:
+        result, scratch = _make(errand.task, errand.site)
+    except StoreError:
+        # Another build removes what this one is writing: that is what to say then.
+        if is_store(errand.task.folder):
+            check_token(errand.site)
+        raise
     if scratch is None:
         return Made(_name(), result, None)
     if not is_store(scratch):
@@ -189,11 +195,6 @@ def _keep(scratch: bytes, task: ShardTask, record: ShardRecord, *, site: Site, f
     if is_store(task.folder):
         from audiochunk.pipeline import stored_shards
 
-        check_token(site)
-        try:
-            return stored_shards.keep(scratch, task, record)
-        except FileNotFoundError:
-            check_token(site)  # another build has removed it
-            raise
+        return stored_shards.keep(scratch, task, record, check=partial(check_token, site))
     keep_shard(Path(os.fsdecode(scratch)), task.name, record, fsync=fsync)
     return ""
