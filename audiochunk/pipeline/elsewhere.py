@@ -23,7 +23,7 @@ from audiochunk.pipeline.inputs import is_store
 from audiochunk.pipeline.packed import Packed
 from audiochunk.pipeline.places import remove_place
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, build_shard, keep_shard, make_shard
-from audiochunk.pipeline.site import MOUNT, Site, check_token, problem_here
+from audiochunk.pipeline.site import MOUNT, Site, check_token, is_gone, problem_here
 from audiochunk.storage.files import fsync_path
 
 _NAMED_AT_ONCE = 8  # shards in a store: each takes a dozen requests, one after the other
@@ -57,9 +57,8 @@ def build_elsewhere(errand: Errand) -> Made:
         raise MachineError(f"worker {_name()}: {problem}")
     try:
         result, scratch = _make(errand.task, errand.site)
-    except StoreError:
-        # Another build removes what this one is writing: that is what to say then.
-        if is_store(errand.task.folder):
+    except StoreError as error:
+        if is_gone(error) and is_store(errand.task.folder):
             check_token(errand.site)
         raise
     if scratch is None:

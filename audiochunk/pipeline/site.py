@@ -8,7 +8,7 @@ from audiochunk.errors import MachineError, RecordingError, StoreError, printabl
 from audiochunk.pipeline.executors import Cluster, Workers
 from audiochunk.pipeline.inputs import is_store
 from audiochunk.pipeline.packed import Packed
-from audiochunk.pipeline.places import holds, in_store, objects_at, remove_place, temporary_place, write_place
+from audiochunk.pipeline.places import holds, objects_at, remove_place, temporary_place, write_place
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.versions import differences, versions
@@ -90,12 +90,15 @@ def site(
 def _write_token(token: bytes, content: bytes) -> None:
     try:
         write_place(token, content)
-    except StoreError:
-        objects, own = in_store(token)
-        beginning = f"{own.rpartition('/')[0]}/{TOKEN}"
-        if any(info.name != own for info in objects.list(beginning)):
-            raise _taken_over(token) from None  # it has removed this one before it was seen to be there
+    except StoreError as error:
+        if is_gone(error):
+            raise _taken_over(token) from None
         raise
+
+
+def is_gone(error: StoreError) -> bool:
+    """Whether a store did as it was told, and what was written is not there: another build may have removed it."""
+    return " were written, " in error.args[1]
 
 
 def _samples(root: bytes, planned: Plan) -> Iterator[Sample]:

@@ -8,22 +8,23 @@ nevertheless is told by its version, before the manifest is written.
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from audiochunk.config import Encoding
-from audiochunk.errors import MachineError, OutputExistsError, printable
+from audiochunk.errors import MachineError, OutputExistsError, StoreError, printable
 from audiochunk.pipeline import output, store_output
 from audiochunk.pipeline.built import Built
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.failures import FAILURES, Failure, Failures
 from audiochunk.pipeline.making import GO_ON, Making
 from audiochunk.pipeline.marker import MARKER, begun_with, marker
-from audiochunk.pipeline.places import in_store
+from audiochunk.pipeline.places import in_store, temporary_place
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.seal import entries_of, manifest_of
-from audiochunk.pipeline.site import TOKEN, Site, check_token, site
+from audiochunk.pipeline.site import TOKEN, Site, check_token, is_gone, site
 from audiochunk.pipeline.store_output import WORK, Holding
 from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher
@@ -100,6 +101,7 @@ def build(root: bytes, out: Objects, planned: Plan, workers: Workers, *, overwri
     with (
         tempfile.TemporaryDirectory(prefix="audiochunk-") as folder,
         site(workers, root, work, planned, scratch=os.fsencode(folder), token_name=token_name) as seen,
+        _told(seen),
     ):
         if seen is None:
             raise AssertionError("a build into a store has a token")
@@ -126,6 +128,17 @@ def build(root: bytes, out: Objects, planned: Plan, workers: Workers, *, overwri
             making.refuse_nothing()
             manifest = _seal(out, planned, making, failures, table=Path(folder, RECORDINGS), rows=table, seen=seen)
     return Built(manifest, planned, failures.reasons, making.reused, making.rebuilt)
+
+
+@contextmanager
+def _told(seen: Site | None) -> Iterator[None]:
+    """Say that another build has taken over where that is why something that was written is gone."""
+    try:
+        yield
+    except (StoreError, FileNotFoundError) as error:
+        if seen is not None and (isinstance(error, FileNotFoundError) or is_gone(error)):
+            check_token(seen)
+        raise
 
 
 def _refuse_finished(found: Holding, *, overwrite: bool) -> None:
@@ -178,8 +191,11 @@ def _seal(
     more = [name for name in there.infos if there.is_recorded(name) and name not in names]
     check_token(seen)
     store_output.remove_all(out, more)
+    # As with shards: another build removes it before it seals, so that it cannot be named over that one's.
+    _, scratch = in_store(temporary_place(out.url_of(BUILD_FOLDER).encode(), RECORDINGS))
+    out.upload(table, scratch)
     check_token(seen)
-    out.upload(table, RECORDINGS)
+    out.rename(scratch, RECORDINGS)
     manifest = manifest_of(planned, shards, recordings, rows.totals)
     check_token(seen)
     if not create(out, MANIFEST, manifest.encode()):
