@@ -17,13 +17,13 @@ from pathlib import Path
 
 import msgspec
 
-from audiochunk.errors import MachineError, printable
+from audiochunk.errors import MachineError, StoreError, printable
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.inputs import is_store
 from audiochunk.pipeline.packed import Packed
 from audiochunk.pipeline.places import remove_place
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, build_shard, keep_shard, make_shard
-from audiochunk.pipeline.site import MOUNT, Site, check_token, problem_here
+from audiochunk.pipeline.site import MOUNT, Site, check_token, is_gone, problem_here
 from audiochunk.storage.files import fsync_path
 
 _NAMED_AT_ONCE = 8  # shards in a store: each takes a dozen requests, one after the other
@@ -55,7 +55,12 @@ def build_elsewhere(errand: Errand) -> Made:
     problem = problem_here(errand.site)
     if problem is not None:
         raise MachineError(f"worker {_name()}: {problem}")
-    result, scratch = _make(errand.task, errand.site)
+    try:
+        result, scratch = _make(errand.task, errand.site)
+    except StoreError as error:
+        if is_gone(error) and is_store(errand.task.folder):
+            check_token(errand.site)
+        raise
     if scratch is None:
         return Made(_name(), result, None)
     if not is_store(scratch):
@@ -189,11 +194,6 @@ def _keep(scratch: bytes, task: ShardTask, record: ShardRecord, *, site: Site, f
     if is_store(task.folder):
         from audiochunk.pipeline import stored_shards
 
-        check_token(site)
-        try:
-            return stored_shards.keep(scratch, task, record)
-        except FileNotFoundError:
-            check_token(site)  # another build has removed it
-            raise
+        return stored_shards.keep(scratch, task, record, check=partial(check_token, site))
     keep_shard(Path(os.fsdecode(scratch)), task.name, record, fsync=fsync)
     return ""

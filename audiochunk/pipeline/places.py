@@ -70,6 +70,11 @@ def in_store(place: bytes) -> "tuple[Objects, str]":
     return objects_at(out), f"{work}/{name}"
 
 
+def forget_stores() -> None:
+    """Have the next use of a store find its address and credentials anew: a build does, as it begins."""
+    objects_at.cache_clear()
+
+
 @lru_cache(maxsize=64)
 def objects_at(url: str) -> "Objects":
     """The objects below a URL: the same ones each time, since to make a way to a store takes longer than to use it."""

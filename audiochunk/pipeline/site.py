@@ -17,7 +17,8 @@ from audiochunk.signal.opening import modified_ns, open_file
 _SAMPLES = 16  # recordings that a worker is asked about before a build
 _NAMED = 3
 MOUNT = "mount the same folder at the same path on every machine"
-LATER = "a later build has begun there"
+LATER = "another build has taken over there"
+TOKEN = "token"
 
 
 class Site(Packed, frozen=True):
@@ -47,7 +48,9 @@ class Sample(Packed, frozen=True):
 
 
 @contextmanager
-def site(workers: Workers, root: bytes, work: bytes, planned: Plan, *, scratch: bytes = b"") -> Iterator[Site | None]:
+def site(
+    workers: Workers, root: bytes, work: bytes, planned: Plan, *, scratch: bytes = b"", token_name: str = TOKEN
+) -> Iterator[Site | None]:
     """What workers on other machines must see of a build, once all that are there now do; None for those of this one.
 
     Where shards go into a store, the workers of this machine are like any others.
@@ -58,17 +61,18 @@ def site(workers: Workers, root: bytes, work: bytes, planned: Plan, *, scratch: 
         work: the build folder, whose lock the caller holds, or its URL.
         planned: what is built.
         scratch: folder for shards that go into a store, where workers are of this machine.
+        token_name: what the name of the token begins with.
 
     Raises:
-        MachineError: a worker is not what it must be, or does not see the folders.
+        MachineError: a worker is not what it must be, or does not see the folders, or another build has taken over.
         OSError: the build folder could not be written.
     """
     if workers.executor is None and not is_store(work):
         yield None
         return
-    token, content = temporary_place(work, "token"), os.urandom(16).hex().encode()
-    write_place(token, content)
+    token, content = temporary_place(work, token_name), os.urandom(16).hex().encode()
     try:
+        _write_token(token, content)
         expected = Site(versions(), root, token, content, scratch if workers.executor is None else b"")
         if isinstance(workers.executor, Cluster):
             found = workers.executor.ask(inspect, expected, tuple(_samples(root, planned)))
@@ -81,6 +85,20 @@ def site(workers: Workers, root: bytes, work: bytes, planned: Plan, *, scratch: 
         # Before the seal: whoever is late must find it gone.
         with suppress(StoreError):  # the next build clears it away
             remove_place(token)
+
+
+def _write_token(token: bytes, content: bytes) -> None:
+    try:
+        write_place(token, content)
+    except StoreError as error:
+        if is_gone(error):
+            raise _taken_over(token) from None
+        raise
+
+
+def is_gone(error: StoreError) -> bool:
+    """Whether a store did as it was told, and what was written is not there: another build may have removed it."""
+    return " were written, " in error.args[1]
 
 
 def _samples(root: bytes, planned: Plan) -> Iterator[Sample]:
@@ -178,8 +196,12 @@ def check_token(site: Site) -> None:
     """See that no other build has begun in a store, where there is no lock.
 
     Raises:
-        MachineError: one has; it goes on, and this one must not.
+        MachineError: one has, and this one must not go on.
     """
     if not holds(site.token, site.content):
-        out = os.path.dirname(os.path.dirname(site.token))
-        raise MachineError(f"{printable(out)}: {LATER}, which goes on; this one ends here")
+        raise _taken_over(site.token)
+
+
+def _taken_over(token: bytes) -> MachineError:
+    out = os.path.dirname(os.path.dirname(token))
+    return MachineError(f"{printable(out)}: {LATER}; this one ends here; build again once that one has ended")

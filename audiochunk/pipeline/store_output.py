@@ -9,6 +9,7 @@ import msgspec
 from audiochunk.errors import DatasetError, OutputExistsError, StoreError, printable
 from audiochunk.pipeline.failures import FAILURES
 from audiochunk.pipeline.marker import MARKER, says_ours
+from audiochunk.pipeline.site import TOKEN
 from audiochunk.pipeline.stored_shards import record_name
 from audiochunk.storage.files import TEMPORARY_SUFFIX
 from audiochunk.storage.manifest import BESIDE, BUILD_FOLDER, MANIFEST, MAX_MANIFEST_BYTES, RECORDINGS, Manifest
@@ -20,6 +21,8 @@ from audiochunk.storage.shard import FORMAT, HEAD_BYTES, is_shard_head, is_shard
 _OVERWRITE = "choose another --out, or say --overwrite"
 _ELSEWHERE = "choose another --out"
 WORK = f"{BUILD_FOLDER}/"
+_MOST_DIGITS = 18  # of a number in a name; more are not audiochunk's
+_SHOWN = 3  # names in a message
 _AT_ONCE = 32  # objects that are removed, or looked into
 
 
@@ -29,13 +32,13 @@ class Holding:
 
     Attributes:
         out: the URL's objects.
-        infos: all of them, by name.
+        infos: those with names that audiochunk gives, or that lie in the build folder, by name.
         manifest: of a finished dataset, or None.
     """
 
     out: Objects
     infos: dict[str, ObjectInfo]
-    manifest: Manifest | None
+    manifest: Manifest | None = None
 
     @property
     def is_begun(self) -> bool:
@@ -55,35 +58,70 @@ def look(out: Objects, *, overwrite: bool) -> Holding:
         StoreError: it could not be listed or read.
     """
     try:
-        infos = {info.name: info for info in out.list()}
+        infos, some, n_others = _listed(out)
     except FileNotFoundError:
         raise StoreError(out.url, "there is no such bucket", "make it") from None
-    found = Holding(out, infos, None)
-    if found.is_begun and not _is_ours(found):
+    found = Holding(out, infos)
+    is_begun = found.is_begun
+    if is_begun and not _is_ours(found):
         raise OutputExistsError(out.url_of(BUILD_FOLDER), "is not a build folder of audiochunk's", _ELSEWHERE)
     if MANIFEST in infos:
         return Holding(out, infos, _manifest(found, overwrite=overwrite))
     if RECORDINGS in infos and not _is_table(found):
         raise OutputExistsError(out.url, f"its {RECORDINGS} is not one of audiochunk's", _ELSEWHERE)
+    if overwrite:
+        return found
     foreign = [
         name
-        for name in sorted(infos)
-        if not (
-            name.startswith(WORK) or (found.is_begun and (name in (RECORDINGS, *BESIDE) or found.is_recorded(name)))
-        )
+        for name in infos
+        if not (name.startswith(WORK) or (is_begun and (name in (RECORDINGS, *BESIDE) or found.is_recorded(name))))
     ]
-    if foreign and not overwrite:
-        some = ", ".join(printable(name) for name in foreign[:3])
-        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
-        raise OutputExistsError(out.url, f"is not empty and holds no dataset: {some}{more}", _OVERWRITE)
+    if foreign or some:
+        raise OutputExistsError(
+            out.url, f"is not empty and holds no dataset: {_named(foreign + some, len(foreign) + n_others)}", _OVERWRITE
+        )
     return found
+
+
+def _listed(out: Objects) -> tuple[dict[str, ObjectInfo], list[str], int]:
+    """What has a name that audiochunk gives; of all others only the first few, and how many there are."""
+    infos, some, n_others = {}, list[str](), 0
+    for info in out.list():
+        name = info.name
+        if name.startswith(WORK) or name in (MANIFEST, RECORDINGS, *BESIDE) or is_shard_name(name):
+            infos[name] = info
+            continue
+        n_others += 1
+        if len(some) < _SHOWN or name < some[-1]:
+            some = sorted([*some, name])[:_SHOWN]
+    return infos, some, n_others
+
+
+def _named(names: list[str], n: int) -> str:
+    shown = sorted(names)[:_SHOWN]
+    more = f" and {n - len(shown)} more" if n > len(shown) else ""
+    return ", ".join(printable(name) for name in shown) + more
+
+
+def require_free(found: Holding, names: Iterable[str]) -> None:
+    """See that nothing of somebody else's is where shards are to be.
+
+    Raises:
+        OutputExistsError: something is.
+        StoreError: it could not be read.
+    """
+    there = [name for name in names if name in found.infos and not found.is_recorded(name)]
+    foreign = sorted(set(there) - set(_shards(found, there)))
+    if foreign:
+        what = f"holds what is not audiochunk's where shards are to be: {_named(foreign, len(foreign))}"
+        raise OutputExistsError(found.out.url, what, _ELSEWHERE)
 
 
 def _is_ours(found: Holding) -> bool:
     if WORK + MARKER in found.infos:
         return says_ours(_head(found, WORK + MARKER, 2**16))
-    # What a worker left that came too late.
-    return all(name.endswith(TEMPORARY_SUFFIX) for name in found.infos if name.startswith(WORK))
+    # What a build or a worker left that came too late.
+    return all(is_known(name.removeprefix(WORK)) for name in found.infos if name.startswith(WORK))
 
 
 def _manifest(found: Holding, *, overwrite: bool) -> Manifest | None:
@@ -159,9 +197,10 @@ def remove_work(out: Objects) -> None:
     Raises:
         StoreError: something could not be removed.
     """
+    # Tokens first: whoever is late must find theirs gone, and adds nothing after the second listing.
+    remove_all(out, [info.name for info in out.list(WORK + TOKEN) if is_known(info.name.removeprefix(WORK))])
     names = [info.name for info in out.list(WORK)]
-    ours = (name for name in names if is_known(name.removeprefix(WORK)))
-    remove_all(out, ours)
+    remove_all(out, [name for name in names if is_known(name.removeprefix(WORK))])
     # The marker last: until then this is a build folder that the next build will know.
     out.remove(WORK + MARKER)
 
@@ -169,6 +208,17 @@ def remove_work(out: Objects) -> None:
 def is_known(name: str) -> bool:
     """Whether audiochunk puts an object of that name into a build folder."""
     return name == FAILURES or name.endswith(TEMPORARY_SUFFIX) or is_shard_name(name.removesuffix(".json"))
+
+
+def token_after(names: Iterable[str]) -> str:
+    """What the name of a token begins with that comes after all others among names."""
+    return f"{TOKEN}-{1 + max((token_order(name)[0] for name in names if name.startswith(WORK + TOKEN)), default=0)}"
+
+
+def token_order(name: str) -> tuple[int, str]:
+    """By what tokens come one after the other: how many were seen before it, then its name."""
+    number = name.removeprefix(f"{WORK}{TOKEN}-").partition(".")[0]
+    return int(number) if number.isdecimal() and number.isascii() and len(number) < _MOST_DIGITS else 0, name
 
 
 def remove_all(out: Objects, names: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ made; where it tells another, or none, the shard is fetched and its digest compa
 
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
@@ -61,23 +62,36 @@ def make(task: ShardTask, *, scratch: bytes) -> tuple[ShardResult, bytes | None]
     return msgspec.structs.replace(result, rebuilt=before is not None), place
 
 
-def keep(scratch: bytes, task: ShardTask, record: ShardRecord) -> str:
+def keep(scratch: bytes, task: ShardTask, record: ShardRecord, *, check: Callable[[], None]) -> str:
     """Give a shard that was made its name and a record; the version that the object then has.
 
     Args:
         scratch: URL of the shard.
         task: to make it.
         record: of it.
+        check: raises MachineError where another build has taken over.
 
     Raises:
+        MachineError: another build has taken over.
         StoreError: the store refused.
         FileNotFoundError: somebody has removed the shard.
     """
     out, name = in_store(scratch)
     stored = StoredRecord(record, "")
+    check()
     out.write(record_name(task.name), msgspec.json.encode(stored))
-    out.rename(name, task.name)
+    try:
+        check()
+        out.rename(name, task.name)
+    except (StoreError, FileNotFoundError):
+        check()  # another build has removed it
+        with suppress(StoreError):
+            # Where there is a shard, the record says whose it is.
+            if out.stat(task.name) is None:
+                out.remove(record_name(task.name))
+        raise
     info = out.stat(task.name)
+    check()
     if info is None or info.size != record.bytes:
         raise StoreError(out.url_of(task.name), f"{record.bytes:,} bytes were named so, others are there", "try again")
     stored = StoredRecord(record, info.version)

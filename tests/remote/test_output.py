@@ -22,6 +22,7 @@ from audiochunk.pipeline.shards import ShardResult
 from audiochunk.pipeline.site import Site
 from audiochunk.pipeline.task_seal import seal_tasks
 from audiochunk.pipeline.watcher import Watcher
+from audiochunk.storage.creation import create
 from audiochunk.storage.objects import Objects
 
 from .made import Between, built, files_of, make_recordings, objects_of, put
@@ -294,9 +295,9 @@ def test_of_two_builds_the_later_one_goes_on(
     memory: str, folder: Path, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
     """One that has ended by then: the first finds a dataset, and leaves it as it is."""
-    with pytest.raises(MachineError, match="a later build has begun there"):
+    with pytest.raises(MachineError, match="another build has taken over there"):
         make(folder, memory, watcher=AtShard(2, lambda: make(folder, memory, bits=16)))
-    with pytest.raises(MachineError, match="a later build has begun there, which goes on; this one ends here"):
+    with pytest.raises(MachineError, match="another build has taken over there; this one ends here; build again once"):
         elsewhere.check_token(Site({}, b"", f"{memory}/.build/token.tmp".encode(), b"one"))
     assert objects_of(memory) == built(folder, tmp_path / "shards", shard_size=SHARD, bits=16)
     assert make(folder, memory, bits=16).up_to_date
@@ -312,7 +313,7 @@ def test_of_two_builds_the_earlier_one_ends_even_where_the_later_one_was_killed(
         with pytest.raises(Killed):
             make(folder, memory, watcher=AtShard(3, die))
 
-    with pytest.raises(MachineError, match="a later build has begun there"):
+    with pytest.raises(MachineError, match="another build has taken over there"):
         make(folder, memory, watcher=AtShard(2, begin_and_die))
     assert make(folder, memory).reused >= 2
     assert objects_of(memory) == expected
@@ -337,13 +338,12 @@ def test_of_two_that_make_the_manifest_at_once_one_succeeds(
     s3: str, memory: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for url in (f"{s3}/shards", memory):
-        check = elsewhere.check_token
 
-        def theirs_is_first(seen: Any, check: Callable[..., None] = check, url: str = url) -> None:
-            check(seen)
-            Objects(url).write("manifest.json", b"theirs")
+        def theirs_is_first(out: Objects, name: str, data: bytes) -> bool:
+            out.write(name, b"theirs")
+            return create(out, name, data)
 
-        monkeypatch.setattr("audiochunk.pipeline.store_build.check_token", theirs_is_first)
+        monkeypatch.setattr(store_build, "create", theirs_is_first)
         with pytest.raises(OutputExistsError, match="another build has made a dataset here meanwhile"):
             make(folder, url)
         assert Objects(url).read("manifest.json") == b"theirs"
@@ -356,7 +356,7 @@ def test_a_worker_that_is_late_changes_nothing(
     build = elsewhere.build_elsewhere
     monkeypatch.setattr(elsewhere, "build_elsewhere", lambda errand: (errands.append(errand), build(errand))[1])
     make(folder, memory)
-    with pytest.raises(MachineError, match="a later build has begun there, or this is another store"):
+    with pytest.raises(MachineError, match="another build has taken over there, or this is another store"):
         build(errands[1])
     assert objects_of(memory) == expected
 
@@ -380,7 +380,7 @@ def test_a_worker_that_becomes_late_at_its_shard_takes_it_away(
 
     monkeypatch.setattr(Objects, "upload", upload_late)
     before = set(objects_of(memory)) - {f".build/{token}"}
-    with pytest.raises(MachineError, match="a later build has begun"):
+    with pytest.raises(MachineError, match="another build has taken over"):
         build(late)
     assert set(objects_of(memory)) == before
     monkeypatch.setattr(Objects, "upload", upload)
