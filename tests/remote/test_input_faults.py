@@ -1,10 +1,16 @@
 """Recordings in a store that is asked through something that fails, hangs, or answers for others."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+import audiochunk
 from audiochunk.config import BuildConfig
 from audiochunk.errors import StoreError
 from audiochunk.pipeline import object_source, remote_parts, run
@@ -97,3 +103,51 @@ def test_a_recording_that_the_store_lists_no_more_is_gone(
     skipping = run.build(stored, tmp_path / "out", options_of(), workers=1, watcher=act)
     assert list(skipping.failed) == ["Ä/07 ü+%.flac".encode()]
     assert any(re.match(r"GET .*list-type=2.*prefix=.*07", request) for request in proxy.requests)
+
+
+# -- requests that hang
+
+
+def ended(proxy: Proxy, arguments: list[str], number: int, *, asked: int, ranges: bool) -> tuple[int, float, str]:
+    """Begin a build, and end it once a recording was asked for so many times.
+
+    Returns:
+        Its exit code, how many seconds it took to end, and what it said.
+    """
+    code = "from audiochunk.pipeline import object_source as o, remote_parts as r; from audiochunk.cli import main; "
+    code += "r.WHOLE_BYTES = 0; o.FIRST_BYTES = 512; o.MOST_BYTES = 3000; main()" if ranges else "main()"
+    environment = {**os.environ, "PYTHONPATH": os.fspath(Path(audiochunk.__file__).parents[1])}
+    command = [sys.executable, "-c", code, "build", *arguments, "--shard-size", "20000", "--no-fsync"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        while sum(request.startswith("GET") and "/07 " in request for request in list(proxy.requests)) < asked:
+            assert process.poll() is None
+            time.sleep(0.02)
+        time.sleep(0.3)
+        began = time.monotonic()
+        process.send_signal(number)
+        said = process.communicate(timeout=20)[1]
+        return process.returncode, time.monotonic() - began, said
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("when", ["scan", "whole", "ranges"])
+def test_a_request_that_hangs_does_not_keep_a_command_from_ending(
+    stored: str, proxy: Proxy, folder: Path, tmp_path: Path, number: int, workers: str, when: str
+) -> None:
+    sound = {"scan": 0, "whole": 1, "ranges": 4}[when]
+    proxy.fail(Fault(), times=sound, part="/07 ")
+    proxy.fail(Fault(delay_s=60), part="/07 ")
+    out = tmp_path / "out"
+    arguments = [stored, "-o", os.fspath(out), "--workers", workers]
+    code, seconds, said = ended(proxy, arguments, number, asked=sound + 1, ranges=when == "ranges")
+    assert code == (130 if number == signal.SIGINT else 143)
+    assert "Traceback" not in said
+    assert seconds < 5  # of 60
+    proxy.heal()
+    assert run.build(stored, out, options_of(on_error="fail"), workers=1, fsync=False).manifest.skipped == 0
+    assert files_of(out) == built(folder, tmp_path / "from-folder")
