@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 import xxhash
 
 from audiochunk.errors import PassingRecordingError, StoreError
+from audiochunk.pipeline.interrupts import result_of
 from audiochunk.signal.source import ByteSource
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class ObjectSource(ByteSource):
         path: of the recording in it.
         size: of the object, in bytes, and
         version: its `version_number`, as the scan found them.
-        ahead: who fetches windows before they are asked for.
+        ahead: who fetches windows, also before they are asked for; else whoever reads does.
     """
 
     def __init__(self, objects: "Objects", path: bytes, *, size: int, version: int, ahead: Executor | None = None):
@@ -151,7 +152,9 @@ class ObjectSource(ByteSource):
         else:
             self._length = min(2 * self._length, MOST_BYTES) if is_next else FIRST_BYTES
         if self._coming is not None and self._coming[0] == at:
-            data = self._coming[1].result()
+            data = result_of(self._coming[1])
+        elif self._executor is not None:  # where waiting can be interrupted
+            data = result_of(self._executor.submit(self._fetch, at, min(self._length, self.size - at)))
         else:
             data = self._fetch(at, min(self._length, self.size - at))
         self._come(at + len(data), is_next=is_next)

@@ -135,16 +135,16 @@ def ended(proxy: Proxy, arguments: list[str], number: int, *, asked: int, ranges
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("when", ["scan", "whole", "ranges"])
+@pytest.mark.parametrize("when", ["scan", "whole", "ranges", "decoding"])
 def test_a_request_that_hangs_does_not_keep_a_command_from_ending(
     stored: str, proxy: Proxy, folder: Path, tmp_path: Path, number: int, workers: str, when: str
 ) -> None:
-    sound = {"scan": 0, "whole": 1, "ranges": 4}[when]
+    sound = {"scan": 0, "whole": 1, "ranges": 4, "decoding": 12}[when]
     proxy.fail(Fault(), times=sound, part="/07 ")
     proxy.fail(Fault(delay_s=60), part="/07 ")
     out = tmp_path / "out"
     arguments = [stored, "-o", os.fspath(out), "--workers", workers]
-    code, seconds, said = ended(proxy, arguments, number, asked=sound + 1, ranges=when == "ranges")
+    code, seconds, said = ended(proxy, arguments, number, asked=sound + 1, ranges=sound > 1)
     assert code == (130 if number == signal.SIGINT else 143)
     assert "Traceback" not in said
     assert seconds < 5  # of 60
