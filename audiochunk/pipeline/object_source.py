@@ -1,14 +1,16 @@
 """A recording that is an object in a store: its bytes are asked for a window at a time, ahead of whoever decodes."""
 
 from concurrent.futures import Executor, Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import xxhash
 
-from audiochunk.errors import PassingRecordingError, RecordingError, StoreError
+from audiochunk.errors import PassingRecordingError, StoreError
+from audiochunk.pipeline.interrupts import result_of
 from audiochunk.signal.source import ByteSource
 
 if TYPE_CHECKING:
+    from audiochunk.storage.object_info import ObjectInfo
     from audiochunk.storage.objects import Objects
 
 FIRST_BYTES = 2**16  # nearly every header lies within, and so much takes hardly longer than a byte
@@ -24,23 +26,56 @@ def version_number(version: str) -> int:
 def check_same(objects: "Objects", path: bytes, *, size: int, version: int) -> None:
     """See that an object is what it was when it was scanned.
 
+    What speaks against a recording is believed only where the store lists it so: any gateway can say "not found", or
+    answer for an object with something else.
+
     Raises:
         PassingRecordingError: it is another one, or gone.
-        StoreError: the store could not be asked.
+        StoreError: the store could not be asked, or says one thing now, and another then.
     """
-    now = objects.stat(path.decode())
+    name = path.decode()
+    if _is_same(objects.stat(name), size, version):
+        return
+    now = _listed(objects, name)
     if now is None:
-        raise gone(path)
-    if (now.size, version_number(now.version)) != (size, version):
-        raise PassingRecordingError(
-            path,
-            f"changed while the dataset was built: {size:,} bytes when it was scanned, {now.size:,} now; build again",
+        raise PassingRecordingError(path, "there is no such object any more")
+    if _is_same(now, size, version):
+        raise StoreError(
+            objects.url_of(name),
+            "could not be read: the store lists it as it was, and does not give it",
+            "try again, and look at what lies between here and the store",
         )
+    raise PassingRecordingError(
+        path,
+        f"changed while the dataset was built: {size:,} bytes when it was scanned, {now.size:,} now; build again",
+    )
 
 
-def gone(path: bytes) -> RecordingError:
-    """What became of an object that was there when it was scanned."""
-    return PassingRecordingError(path, "there is no such object any more")
+def _is_same(now: "ObjectInfo | None", size: int, version: int) -> bool:
+    return now is not None and (now.size, version_number(now.version)) == (size, version)
+
+
+def _listed(objects: "Objects", name: str) -> "ObjectInfo | None":
+    """An object as the store lists it.
+
+    Raises:
+        StoreError: its folder could not be listed.
+    """
+    error = StoreError(
+        objects.url_of(name),
+        "could not be read: it is not there, nor is anything else at that URL any more",
+        "look whether the bucket is there, and try again",
+    )
+    try:
+        # The name is the first of all that begin with it, where a store lists in order.
+        found = next((info for info in objects.list(name) if info.name == name), None)
+        # Most libraries list nothing where the bucket is gone, or somebody else answers.
+        beside = f"{name.rpartition('/')[0]}/".lstrip("/")
+        if found is None and not any(next(objects.list(prefix), None) for prefix in (beside, "")):
+            raise error
+    except FileNotFoundError:
+        raise error from None
+    return found
 
 
 class ObjectSource(ByteSource):
@@ -55,7 +90,7 @@ class ObjectSource(ByteSource):
         path: of the recording in it.
         size: of the object, in bytes, and
         version: its `version_number`, as the scan found them.
-        ahead: who fetches windows before they are asked for.
+        ahead: who fetches windows, also before they are asked for; else whoever reads does.
     """
 
     def __init__(self, objects: "Objects", path: bytes, *, size: int, version: int, ahead: Executor | None = None):
@@ -117,7 +152,9 @@ class ObjectSource(ByteSource):
         else:
             self._length = min(2 * self._length, MOST_BYTES) if is_next else FIRST_BYTES
         if self._coming is not None and self._coming[0] == at:
-            data = self._coming[1].result()
+            data = result_of(self._coming[1])
+        elif self._executor is not None:  # where waiting can be interrupted
+            data = result_of(self._executor.submit(self._fetch, at, min(self._length, self.size - at)))
         else:
             data = self._fetch(at, min(self._length, self.size - at))
         self._come(at + len(data), is_next=is_next)
@@ -142,11 +179,20 @@ class ObjectSource(ByteSource):
     def _fetch(self, at: int, n: int) -> bytes:
         try:
             return self._objects.read(self._path.decode(), at, n)
-        except FileNotFoundError:
-            raise gone(self._path) from None
-        except StoreError:
-            self.check()  # one that became shorter cannot be read either
-            raise
+        except (FileNotFoundError, StoreError) as error:
+            _explain(error, self._objects, self._path, size=self.size, version=self._version)
+
+
+def _explain(
+    error: FileNotFoundError | StoreError, objects: "Objects", path: bytes, *, size: int, version: int
+) -> NoReturn:
+    """Raise what it means that an object could not be read: one that became shorter, or is gone, cannot be either."""
+    check_same(objects, path, size=size, version=version)
+    if isinstance(error, StoreError):
+        raise error
+    raise StoreError(
+        objects.url_of(path.decode()), "could not be read: the store said that it is not there, but it is", "try again"
+    ) from None
 
 
 class WholeObject(ByteSource):
@@ -182,11 +228,8 @@ def fetch_whole(objects: "Objects", path: bytes, *, size: int, version: int) -> 
     """
     try:
         data = objects.read(path.decode(), 0, size) if size else b""
-    except FileNotFoundError:
-        raise gone(path) from None
-    except StoreError:
-        check_same(objects, path, size=size, version=version)
-        raise
+    except (FileNotFoundError, StoreError) as error:
+        _explain(error, objects, path, size=size, version=version)
     # Afterwards: what was the scanned one then, was it while it was read.
     check_same(objects, path, size=size, version=version)
     return WholeObject(data)

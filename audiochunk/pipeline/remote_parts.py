@@ -2,12 +2,14 @@
 
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from typing import Any
 
 from audiochunk.config import Encoding
 from audiochunk.pipeline.object_source import ObjectSource, WholeObject, fetch_whole
 from audiochunk.pipeline.parts import TaskPart
 from audiochunk.pipeline.places import objects_at
+from audiochunk.pipeline.requests import Requests
 from audiochunk.signal.source import ByteSource
 
 WHOLE_BYTES = 2**23  # a recording of up to so much is fetched whole: more requests would take longer
@@ -27,7 +29,7 @@ class RemoteParts:
     def __init__(self, root: bytes, parts: Sequence[TaskPart], encoding: Encoding) -> None:
         self._encoding = encoding
         self._objects = objects_at(root.decode())
-        self._threads = ThreadPoolExecutor(_THREADS)
+        self._threads = Requests(_THREADS)
         #: Small recordings that nobody has asked for yet; the channels of one follow each other.
         self._left = deque({part.path: part for part in parts if part.bytes <= WHOLE_BYTES}.values())
         self._coming: dict[bytes, Future[WholeObject]] = {}
@@ -37,9 +39,9 @@ class RemoteParts:
     def __enter__(self) -> "RemoteParts":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *raised: Any) -> None:
         self._coming.clear()
-        self._threads.shutdown(cancel_futures=True)
+        self._threads.__exit__(*raised)
 
     def open(self, part: TaskPart) -> ByteSource:
         """The recording that a part is of.

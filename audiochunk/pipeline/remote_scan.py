@@ -1,12 +1,13 @@
 """A folder in an object store -> its recordings, in the order of their paths' bytes, and what each holds."""
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import islice
 
 from audiochunk.errors import InputError, RecordingError, printable
 from audiochunk.pipeline.object_source import ObjectSource, version_number
 from audiochunk.pipeline.places import objects_at
+from audiochunk.pipeline.requests import Requests
 from audiochunk.pipeline.scan import Found, Scanned, is_recording
 from audiochunk.signal.audio import probe_source
 from audiochunk.signal.riff import HEAD_BYTES
@@ -59,16 +60,13 @@ def probe_objects(root: bytes, found: Iterable[Found]) -> Iterator[Scanned]:
     """
     objects = objects_at(root.decode())
     left = iter(found)
-    threads = ThreadPoolExecutor(THREADS)
     waiting: list[Future[Scanned]] = []
-    try:
+    with Requests(THREADS) as threads:
         while True:
             waiting += [threads.submit(_probe, objects, one) for one in islice(left, 2 * THREADS - len(waiting))]
             if not waiting:
                 return
             yield waiting.pop(0).result()
-    finally:
-        threads.shutdown(cancel_futures=True)
 
 
 def _probe(objects: Objects, found: Found) -> Scanned:

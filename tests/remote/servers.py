@@ -60,6 +60,7 @@ class Fault:
 
     Attributes:
         status: this and an error of S3, and the store is not asked.
+        code: of that error.
         delay_s: the answer begins so much later.
         cut_after: the connection ends after so many bytes of the body.
         keep: the body is so many bytes long, and its length is said to be that.
@@ -69,6 +70,7 @@ class Fault:
     """
 
     status: int | None = None
+    code: str | None = None
     delay_s: float = 0
     cut_after: int | None = None
     keep: int | None = None
@@ -143,7 +145,7 @@ def proxy_to(endpoint: str) -> Iterator[Proxy]:
             if fault.drop:
                 return self._end()
             if fault.status is not None:
-                return self._refuse(fault.status)
+                return self._refuse(fault.status, fault.code)
             upstream = http.client.HTTPConnection(host)
             try:
                 headers = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
@@ -194,8 +196,8 @@ def proxy_to(endpoint: str) -> Iterator[Proxy]:
                 self.wfile.write(data[at : at + 2**16])
             return None
 
-        def _refuse(self, status: int) -> None:
-            code = {500: "InternalError", 503: "SlowDown", 403: "AccessDenied"}.get(status, "Odd")
+        def _refuse(self, status: int, code: str | None) -> None:
+            code = code or {500: "InternalError", 503: "SlowDown", 403: "AccessDenied"}.get(status, "Odd")
             said = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>odd: {TOKEN}</Message></Error>".encode()
             self.send_response_only(status)
             self.send_header("Content-Length", str(len(said)))
