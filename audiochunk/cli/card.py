@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audiochunk.cli.folder import DatasetFolder
+from audiochunk.cli.local import LocalPath
 from audiochunk.errors import printable
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     "--out",
     "out",
     metavar="FOLDER",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     help="Where to write them. [default: DIR, where the Hub wants them and their paths hold]",
 )
 @click.option("--name", metavar="TEXT", help="Of the dataset. [default: the folder's name]")

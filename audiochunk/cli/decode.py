@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audiochunk.cli.folder import DatasetFolder
+from audiochunk.cli.local import LocalPath
 from audiochunk.cli.output import check_file
 from audiochunk.errors import ConfigError, printable
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     "out",
     metavar="PATH",
     required=True,
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     help="The WAV file to write; with --all, the folder for them.",
 )
 @click.option(

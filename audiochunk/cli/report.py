@@ -7,6 +7,7 @@ import click
 
 from audiochunk.cli.facts import find_facts
 from audiochunk.cli.folder import DatasetFolder
+from audiochunk.cli.local import LocalPath
 from audiochunk.cli.output import check_file
 from audiochunk.errors import ConfigError, printable
 
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", metavar="DIR|URL", type=DatasetFolder())
-@click.option(
-    "-o", "--out", "out", metavar="FILE", required=True, type=click.Path(path_type=Path), help="The HTML file to write."
-)
+@click.option("-o", "--out", "out", metavar="FILE", required=True, type=LocalPath(), help="The HTML file to write.")
 @click.option("--title", metavar="TEXT", help="Of the page. [default: the folder's name]")
 @click.option(
     "--gallery",

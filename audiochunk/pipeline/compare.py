@@ -29,14 +29,15 @@ class Comparison:
 
     Attributes:
         new: recordings that no row is of.
-        gone: those of rows, that are not there any more.
-        changed: those whose split, size or header is another one.
+        gone: those that were used, and are not there any more.
+        changed: those that were used, and whose split, size or header is another one.
+        refused: those that were refused, and are gone or changed; nothing of them is in chunks.
     """
 
     def __init__(self, rows: Iterable[RecordingRow]) -> None:
         self._rows = _one_a_path(rows)
         self._row = next(self._rows, None)
-        self.new, self.gone, self.changed = Counted(), Counted(), Counted()
+        self.new, self.gone, self.changed, self.refused = Counted(), Counted(), Counted(), Counted()
 
     def is_new(self, recording: Scanned, split: str | None) -> bool:
         """Compare the next recording; whether no row is of it."""
@@ -46,7 +47,7 @@ class Comparison:
             self.new.add(recording.path)
             return True
         if _of_row(self._row) != _of_recording(recording, split):
-            self.changed.add(recording.path)
+            (self.changed if self._row.error is None else self.refused).add(recording.path)
         self._row = next(self._rows, None)
         return False
 
@@ -57,18 +58,19 @@ class Comparison:
 
     def __str__(self) -> str:
         """What differs, in words; empty where nothing does."""
-        new = [_in_words("new", self.new)] if self.new.n else []
-        return "; ".join([*new, *([self.not_as_before] if self.not_as_before else [])])
+        new = _in_words("new", self.new) if self.new.n else ""
+        refused = _in_words("once refused and gone or changed", self.refused) if self.refused.n else ""
+        return "; ".join(filter(None, (new, self.not_as_before, refused)))
 
     @property
     def not_as_before(self) -> str:
-        """What is gone or changed, in words; empty where nothing is."""
+        """What is gone or changed of what was used, in words; empty where nothing is."""
         counts = (("gone", self.gone), ("changed", self.changed))
         return "; ".join(_in_words(what, counted) for what, counted in counts if counted.n)
 
     def _lose(self) -> None:
         if self._row is not None:
-            self.gone.add(self._row.path_bytes)
+            (self.gone if self._row.error is None else self.refused).add(self._row.path_bytes)
         self._row = next(self._rows, None)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from pathlib import Path
 
-from audiochunk.errors import InputError
+from audiochunk.errors import InputError, printable
 from audiochunk.pipeline.compare import Comparison
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.totals import Totals
@@ -51,11 +51,19 @@ class Earlier:
     def require_all(self, root: bytes) -> None:
         """See, when all recordings in the folder `root` were asked for, that those of the dataset are as they were.
 
+        Those that were refused need not be: they stay left out.
+
         Raises:
             InputError: some are gone or changed; says how many and names one of each.
             DatasetError: the recordings table is damaged.
         """
-        if wrong := self.compared().not_as_before:
+        compared = self.compared()
+        if n := compared.refused.n:
+            self._watcher.warn(
+                f"{n:,} recordings that were refused are gone or changed, {printable(compared.refused.first)} for one;"
+                " they stay left out until the dataset is built anew"
+            )
+        if wrong := compared.not_as_before:
             raise InputError(
                 root,
                 f"of the recordings that the dataset was made from, {wrong}; recordings are only added to what is"

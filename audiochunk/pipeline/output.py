@@ -204,7 +204,8 @@ def check_recordings(
         earlier.is_new(recording, split)
     comparison = earlier.compared()
     if different := str(comparison):
-        advice = _OVERWRITE if comparison.not_as_before else f"say --append to add them, {_OVERWRITE}"
+        adds = comparison.new.n and not comparison.not_as_before
+        advice = f"say --append to add them, {_OVERWRITE}" if adds else _OVERWRITE
         raise OutputExistsError(
             shown or str(folder), f"holds a dataset made from other recordings ({different})", advice
         )

@@ -25,7 +25,7 @@ from audiochunk.pipeline.executors import DASK, Workers, executor_of, refuse_to_
 from audiochunk.pipeline.failures import Failures
 from audiochunk.pipeline.inputs import absolute, appended_to, input_root, path_of, store_of
 from audiochunk.pipeline.making import GO_ON, Making
-from audiochunk.pipeline.places import objects_at
+from audiochunk.pipeline.places import forget_stores, objects_at
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan, with_split_file
 from audiochunk.pipeline.seal import seal
@@ -86,6 +86,7 @@ def build(
     """
     began = time.perf_counter()
     refuse_to_run_in_a_worker()
+    forget_stores()
     watcher = watcher or Watcher()
     n = usable_cpus() if workers is None else workers
     if n < 1:

@@ -32,8 +32,11 @@ def test_each_recording_is_on_one_side_on_both_or_changed(
     new = [r.path for r, split in scanned(now) if comparison.is_new(r, split)]
     comparison.finish()
     assert new == sorted(now.keys() - before.keys())
-    gone = sorted(before.keys() - now.keys())
-    changed = sorted(path for path in now.keys() & before.keys() if now[path] != before[path])
-    for counted, paths in ((comparison.new, new), (comparison.gone, gone), (comparison.changed, changed)):
+    used = {path for path, (_, _, usable) in before.items() if usable}
+    gone, changed = before.keys() - now.keys(), {p for p in now.keys() & before.keys() if now[p] != before[p]}
+    refused = (gone | changed) - used
+    found = (comparison.new, comparison.gone, comparison.changed, comparison.refused)
+    for counted, paths in zip(found, (new, sorted(gone & used), sorted(changed & used), sorted(refused)), strict=True):
         assert (counted.n, counted.first) == (len(paths), paths[0] if paths else b"")
     assert bool(str(comparison)) == (before != now)
+    assert bool(comparison.not_as_before) == bool((gone | changed) & used)

@@ -357,7 +357,7 @@ def test_a_recording_that_could_not_be_used_and_now_can_has_changed(source: Path
     (source / "empty.wav").touch()
     build(source, folder)
     write_wav(source / "empty.wav")
-    with pytest.raises(OutputExistsError, match=r"1 changed, empty\.wav for one"):
+    with pytest.raises(OutputExistsError, match=r"1 once refused and gone or changed, empty\.wav for one"):
         check(source, folder)
 
 
