@@ -31,9 +31,22 @@ def input_root(source: str | os.PathLike[str]) -> bytes:
     path = local_path(source)
     if path is not None:
         return os.fsencode(path)
+    _require_text(source)
+    if source.lower().startswith(("http://", "https://")):
+        raise ConfigError(
+            f"{printable(source)}: recordings are not read by HTTP, where folders have no listings to rely on;"
+            " download them, or name the store that they lie in"
+        )
     from audiochunk.storage.objects import Objects
 
     return Objects(source).url.encode()
+
+
+def _require_text(url: str) -> None:
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{printable(url)}: no UTF-8, as the keys of all stores are") from None
 
 
 def store_of(out: str | os.PathLike[str]) -> str | None:
@@ -42,7 +55,10 @@ def store_of(out: str | os.PathLike[str]) -> str | None:
     Raises:
         ConfigError: the URL cannot be used.
     """
-    return out if isinstance(out, str) and is_url(out) and local_path(out) is None else None
+    if not isinstance(out, str) or not is_url(out) or local_path(out) is not None:
+        return None
+    _require_text(out)
+    return out
 
 
 def path_of(out: str | os.PathLike[str]) -> Path:

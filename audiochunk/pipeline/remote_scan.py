@@ -28,7 +28,7 @@ def walk_objects(root: bytes) -> Iterator[Found]:
     """
     before = b""
     for info in _list(root):
-        path = info.name.encode()
+        path = info.name.encode(errors="surrogatepass")  # which keeps the order of names
         if path < before:
             raise InputError(
                 root,
@@ -37,8 +37,7 @@ def walk_objects(root: bytes) -> Iterator[Found]:
             )
         before = path
         if is_recording(path):
-            error = None if _is_path(path) else "a key that no file below a folder can have: an empty part, . or .."
-            yield Found(path, error, info.size, version_number(info.version))
+            yield Found(path, _fault(root, path), info.size, version_number(info.version))
 
 
 def _list(root: bytes) -> Iterator[ObjectInfo]:
@@ -48,8 +47,18 @@ def _list(root: bytes) -> Iterator[ObjectInfo]:
         raise InputError(root, "there is no such bucket") from None
 
 
-def _is_path(key: bytes) -> bool:
-    return not {b"", b".", b".."}.intersection(key.split(b"/")) and b"\0" not in key
+def _fault(root: bytes, key: bytes) -> str | None:
+    """Why an object cannot be a recording by its key alone."""
+    if {b"", b".", b".."}.intersection(key.split(b"/")) or b"\0" in key:
+        return "a key that no file below a folder can have: an empty part, . or .."
+    try:
+        key.decode()
+    except UnicodeDecodeError:
+        return "a key that is no UTF-8"
+    # s3fs takes what follows for the version of another object, and reads that one.
+    if root.partition(b"://")[0] in (b"s3", b"s3a") and b"?versionId=" in key:
+        return "a key that cannot be asked for by its name: ?versionId= is in it"
+    return None
 
 
 def probe_objects(root: bytes, found: Iterable[Found]) -> Iterator[Scanned]:

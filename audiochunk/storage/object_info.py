@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
+from audiochunk.errors import StoreError
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
@@ -21,8 +23,15 @@ class ObjectInfo:
 
     @classmethod
     def of(cls, name: str, said: dict[str, Any]) -> Self:
-        """That of what fsspec or S3 says."""
-        return cls(name, int(said["size"] if "size" in said else said["Size"]), _version(said))
+        """That of what fsspec or S3 says.
+
+        Raises:
+            StoreError: that is not how long the object is.
+        """
+        size = said.get("size", said.get("Size"))
+        if size is None:
+            raise StoreError(name, "the store does not say how long it is", "copy it to a store that does")
+        return cls(name, int(size), _version(said))
 
 
 def _version(said: dict[str, Any]) -> str:

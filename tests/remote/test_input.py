@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -351,10 +352,25 @@ def test_a_part_in_the_middle_fetches_about_its_own_bytes(
 
 
 def test_small_recordings_are_asked_for_once_and_several_at_a_time(
-    stored: str, proxy: Proxy, folder: Path, tmp_path: Path
+    stored: str, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fetch, lock, now, most = object_source.fetch_whole, threading.Lock(), [0], [0]
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        try:
+            return fetch(*args, **kwargs)
+        finally:
+            with lock:
+                now[0] -= 1
+
+    monkeypatch.setattr(remote_parts, "fetch_whole", counted)
+    proxy.latency_s = 0.1
     watcher = Between(proxy.requests.clear)
     run.build(stored, tmp_path / "out", options_of(layout="split", shard_size="1MiB"), workers=1, watcher=watcher)
+    assert 4 <= most[0] <= 16
     gets = [request for request in proxy.requests if request.startswith("GET") and "/rec/" in request]
     assert len(gets) == len(set(gets)) == 18
 

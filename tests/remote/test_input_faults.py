@@ -1,5 +1,7 @@
 """Recordings in a store that is asked through something that fails, hangs, or answers for others."""
 
+import io
+import json
 import os
 import re
 import signal
@@ -8,12 +10,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile as sf
 
 import audiochunk
 from audiochunk.config import BuildConfig
-from audiochunk.errors import StoreError
+from audiochunk.errors import ConfigError, StoreError
 from audiochunk.pipeline import object_source, remote_parts, run
+from audiochunk.pipeline.remote_scan import walk_objects
+from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.objects import Objects
 
 from .made import Between, built, files_of, make_recordings, put
@@ -151,3 +157,65 @@ def test_a_request_that_hangs_does_not_keep_a_command_from_ending(
     proxy.heal()
     assert run.build(stored, out, options_of(on_error="fail"), workers=1, fsync=False).manifest.skipped == 0
     assert files_of(out) == built(folder, tmp_path / "from-folder")
+
+
+# -- keys and URLs
+
+
+def a_wav(seed: int) -> bytes:
+    file = io.BytesIO()
+    samples = np.random.default_rng(seed).integers(-3000, 3000, 5000, np.int16)
+    sf.write(file, samples, 8000, format="WAV")
+    return file.getvalue()
+
+
+def test_keys_of_s3_come_in_the_order_of_their_bytes_and_odd_ones_are_refused(s3: str, tmp_path: Path) -> None:
+    good = ["a-b.wav", "a.wav", "a.wav/c.wav", "ä.wav"]
+    odd = ["a//b.wav", "q.wav?versionId=2.wav", "x/../c.wav"]
+    store = Objects(f"{s3}/rec")
+    for number, name in enumerate([*good, *odd]):
+        key, body = f"rec/{name}", a_wav(number)
+        store.call("written", name, lambda fs, k=key, b=body: fs.call_s3("put_object", Bucket=s3[5:], Key=k, Body=b))
+    out = tmp_path / "out"
+    result = run.build(f"{s3}/rec", out, options_of(), workers=1)
+    assert result.manifest.skipped == 3
+    rows = [json.loads(line) for line in (out / "recordings.jsonl").read_text().splitlines()]
+    assert [row["path"] for row in rows] == sorted([*good, *odd], key=str.encode)
+    assert [row["path"] for row in rows if "error" in row] == sorted(odd)
+    assert "cannot be asked for by its name" in str([row.get("error") for row in rows])
+    dataset = audiochunk.open(out)
+    for number, name in enumerate(good):
+        codes = np.concatenate([dataset[i] for i in range(len(dataset)) if dataset.locate(i).path == name])
+        samples, _ = sf.read(io.BytesIO(a_wav(number)), dtype="int16")
+        assert np.array_equal(codes, ((samples >> 8) + 128)[: len(codes)])
+        assert len(codes) == 4096
+
+
+def test_a_name_that_is_no_text_is_refused_and_keeps_its_place(memory: str, tmp_path: Path) -> None:
+    for name in ("a.wav", "x\udcff.wav", "x\ufffd.wav"):
+        Objects(memory).write(name, a_wav(1))
+    assert [(one.path[:1], one.error) for one in walk_objects(memory.encode())] == [
+        (b"a", None),
+        (b"x", "a key that is no UTF-8"),
+        (b"x", None),
+    ]
+    assert run.build(memory, tmp_path / "out", options_of(), workers=1).manifest.skipped == 1
+
+
+@pytest.mark.parametrize("url", ["s3://bkt/\udcff", "memory://x/\ud800"])
+def test_a_url_that_is_no_text_is_refused_in_a_sentence(url: str, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no UTF-8"):
+        run.build(url, tmp_path / "out", options_of(), workers=1)
+    with pytest.raises(ConfigError, match="no UTF-8"):
+        run.build(folder, url, options_of(), workers=1)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/rec", "HTTPS://example.org/rec"])
+def test_recordings_are_not_read_by_http(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not read by HTTP"):
+        run.build(url, tmp_path / "out", options_of(), workers=1)
+
+
+def test_an_object_of_unknown_length_is_refused_by_name() -> None:
+    with pytest.raises(StoreError, match=r"a\.wav: the store does not say how long it is"):
+        ObjectInfo.of("a.wav", {"name": "a.wav", "size": None})
