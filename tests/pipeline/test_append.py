@@ -219,7 +219,7 @@ def test_a_refused_recording_that_is_gone_or_repaired_stays_left_out(source: Pat
     watcher = Watcher()
     watcher.warn = warnings.append  # type: ignore[method-assign]
     manifest = append(source, out, watcher=watcher).manifest
-    assert any("refused are gone or changed, a/e-empty.wav for one" in warning for warning in warnings)
+    assert any("refused, 1 gone or changed, a/e-empty.wav for one" in warning for warning in warnings)
     assert manifest.generations == 2
     assert manifest.recordings.rows > first.recordings.rows
     assert verify(out) == []
