@@ -60,8 +60,8 @@ class Earlier:
         compared = self.compared()
         if n := compared.refused.n:
             self._watcher.warn(
-                f"of the recordings that were refused, {n:,} gone or changed, {printable(compared.refused.first)} for one;"
-                " what was refused stays left out until the dataset is built anew"
+                f"of the recordings that were refused, {n:,} gone or changed, {printable(compared.refused.first)} for"
+                " one; what was refused stays left out until the dataset is built anew"
             )
         if wrong := compared.not_as_before:
             raise InputError(
