@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from audiochunk.cli.built import print_report, report_on
 from audiochunk.cli.options import dataset_options
-from audiochunk.cli.out import OutFolder
+from audiochunk.cli.paths import OutFolder
 from audiochunk.cli.task import build_task
 from audiochunk.config import BuildConfig
 from audiochunk.errors import ConfigError

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audiochunk.cli.folder import DatasetFolder
-from audiochunk.cli.local import LocalPath
+from audiochunk.cli.paths import DatasetFolder, LocalPath
 from audiochunk.errors import printable
 
 if TYPE_CHECKING:

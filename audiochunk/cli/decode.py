@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audiochunk.cli.folder import DatasetFolder
-from audiochunk.cli.local import LocalPath
 from audiochunk.cli.output import check_file
+from audiochunk.cli.paths import DatasetFolder, LocalPath
 from audiochunk.errors import ConfigError, printable
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audiochunk.cli.facts import check_stats, find_facts, print_facts
-from audiochunk.cli.folder import DatasetFolder
+from audiochunk.cli.paths import DatasetFolder
 from audiochunk.errors import ConfigError, printable
 
 if TYPE_CHECKING:

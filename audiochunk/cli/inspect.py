@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audiochunk.cli.facts import check_stats, find_facts, print_facts
-from audiochunk.cli.folder import DatasetFolder
+from audiochunk.cli.paths import DatasetFolder
 from audiochunk.cli.report import save_picture
 from audiochunk.cli.show import show_chunk, show_recording
 from audiochunk.errors import ConfigError, printable

@@ -10,7 +10,7 @@ import click
 
 from audiochunk.cli.built import print_report, report_on
 from audiochunk.cli.options import dataset_options
-from audiochunk.cli.out import OutFolder
+from audiochunk.cli.paths import OutFolder
 from audiochunk.config import BuildConfig
 from audiochunk.errors import printable
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from audiochunk.cli.built import print_report, report_on
-from audiochunk.cli.out import OutFolder
+from audiochunk.cli.paths import OutFolder
 from audiochunk.errors import printable
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from audiochunk.cli.folder import DatasetFolder
-from audiochunk.cli.out import OutFolder
+from audiochunk.cli.paths import DatasetFolder, OutFolder
 from audiochunk.errors import ConfigError, printable
 
 if TYPE_CHECKING:

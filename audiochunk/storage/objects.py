@@ -5,7 +5,6 @@ environment variables, configuration files, instance roles, fsspec's `FSSPEC_S3_
 """
 
 import errno
-import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +13,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from audiochunk.errors import StoreError
+from audiochunk.storage.connection import Connection
 from audiochunk.storage.files import copy_whole, write_whole
 from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.refusals import ShortError, is_passing, refusal
-from audiochunk.storage.urls import parts, store_class
+from audiochunk.storage.urls import parts
 
 # A request of so much takes a second or so; so many at once fill a fast line.
 PIECE_BYTES = 2**23
@@ -25,8 +25,6 @@ _AT_ONCE = 4
 
 # Beyond what the libraries try again themselves: pauses before further attempts, each by chance up to twice as long.
 PAUSES_S: tuple[float, ...] = (0.2, 0.6, 1.8)
-# s3fs tries five times five times what botocore has tried five times: half an hour where nobody answers.
-_S3FS_RETRIES = 2
 
 T = TypeVar("T")
 
@@ -49,8 +47,7 @@ class Objects:
     def __init__(self, url: str) -> None:
         self._scheme, rest = parts(url)
         self.url = f"{self._scheme}://{rest or '/'}"
-        self._held: tuple[int, Any] | None = None  # a process, and what it reaches the store with
-        store_class(self._scheme)
+        self._connection = Connection(self._scheme)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Objects, (self.url,)
@@ -222,7 +219,7 @@ class Objects:
 
     def _pieces(self, name: str, ranges: Sequence[tuple[int, int]]) -> Iterator[bytes]:
         """Several pieces, which stores that can do so are asked for at once."""
-        if len(ranges) > 1 and getattr(self._filesystem(), "async_impl", False):
+        if len(ranges) > 1 and getattr(self._connection.filesystem(), "async_impl", False):
             starts = [start for start, _ in ranges]
             ends = [start + size for start, size in ranges]
             found = self.call(
@@ -257,7 +254,7 @@ class Objects:
         """What a use of the store gives; a passing failure is tried again, all others are told in one sentence."""
         for pause in (*PAUSES_S, None):
             try:
-                return use(self._filesystem())
+                return use(self._connection.filesystem())
             except Exception as error:  # noqa: BLE001 - there is no telling what a library raises
                 if pause is None or not is_passing(error, self._scheme):
                     failure = error
@@ -273,26 +270,10 @@ class Objects:
             return StoreError(self.url_of(name), "could not be written: there is no such bucket or folder", "make it")
         return self._missing(name)
 
-    def _filesystem(self) -> Any:
-        """What the store is reached with in this process; a parent's is of no use to a fork."""
-        held = self._held
-        if held is None or held[0] != os.getpid():
-            if held is not None:
-                _of_parents.append(held[1])
-            # An instance of our own: fsspec shares its own with whoever asks with the same options.
-            made = store_class(self._scheme)(use_listings_cache=False, skip_instance_cache=True)
-            if self._scheme in ("s3", "s3a"):
-                made.retries = _S3FS_RETRIES
-            held = self._held = os.getpid(), made
-        return held[1]
-
     def path(self, fs: Any, name: str) -> str:
         """What the store's library calls an object."""
         root: str = fs._strip_protocol(self.url)
         return f"{root.rstrip('/')}/{name}" if name else root
-
-
-_of_parents: list[Any] = []  # letting go of them in a child would have it wait for the parent's threads
 
 
 def _made_room_for(path: str) -> Path:

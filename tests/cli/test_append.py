@@ -1,9 +1,7 @@
 """audiochunk build --append: what it says, and how it ends."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,16 +20,6 @@ def write(folder: Path, *names: str, frames: int = 20_000) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         sf.write(folder / name, rng.integers(-9000, 9000, (frames, 2)).astype(np.int16), 44_100, subtype="PCM_16")
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    def call(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "audiochunk", *map(str, arguments)]
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-
-    return call
 
 
 @pytest.fixture

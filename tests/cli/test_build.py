@@ -31,16 +31,6 @@ def wavs(tmp_path: Path) -> Path:
     return tmp_path / "wavs"
 
 
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    def call(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "audiochunk", *map(str, arguments)]
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-
-    return call
-
-
 def test_version_and_help_need_no_numpy(cli: Cli) -> None:
     assert cli("--version").stdout == f"audiochunk {audiochunk.__version__}\n"
     assert "build" in cli("--help").stdout

@@ -14,6 +14,8 @@ from audiochunk.pipeline import run
 from audiochunk.storage import objects
 from audiochunk.storage.cache import FETCHED
 
+from .made import make_recordings
+from .made import put as put_recordings
 from .servers import ACCESS_KEY, SECRET_KEY, TOKEN, Proxy, make_bucket, proxy_to, s3_server
 
 _names = itertools.count()
@@ -129,3 +131,16 @@ def put(dataset: Path, url: str) -> str:
     for path in sorted(dataset.iterdir()):
         store.upload(path, path.name)
     return store.url
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings of several kinds."""
+    return make_recordings(tmp_path_factory.mktemp("recorded"))
+
+
+@pytest.fixture
+def stored(s3: str, folder: Path) -> str:
+    """The URL of the same recordings."""
+    put_recordings(folder, f"{s3}/rec")
+    return f"{s3}/rec"

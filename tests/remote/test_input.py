@@ -26,7 +26,7 @@ from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.objects import Objects
 from audiochunk.tools.against import verify_against
 
-from .made import Between, built, files_of, make_recordings, put
+from .made import Between, built, files_of, put
 from .servers import ACCESS_KEY, SECRET_KEY, TOKEN, Fault, Proxy
 
 ENCODINGS: list[dict[str, Any]] = [
@@ -35,18 +35,6 @@ ENCODINGS: list[dict[str, Any]] = [
     {"layout": "mono", "quantizer": "mulaw", "split": "train=0.6,val=0.4", "group_by": "folder"},
     {"include": ["a*/*.wav", "*.flac"], "exclude": ["a-"]},
 ]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_recordings(tmp_path_factory.mktemp("recorded"))
-
-
-@pytest.fixture
-def stored(s3: str, folder: Path) -> str:
-    """The URL of the same recordings."""
-    put(folder, f"{s3}/rec")
-    return f"{s3}/rec"
 
 
 @pytest.fixture

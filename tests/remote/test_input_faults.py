@@ -22,20 +22,8 @@ from audiochunk.pipeline.remote_scan import walk_objects
 from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.objects import Objects
 
-from .made import Between, built, files_of, make_recordings, put
+from .made import Between, built, files_of, put
 from .servers import Fault, Proxy
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_recordings(tmp_path_factory.mktemp("recorded"))
-
-
-@pytest.fixture
-def stored(s3: str, folder: Path) -> str:
-    """The URL of the same recordings."""
-    put(folder, f"{s3}/rec")
-    return f"{s3}/rec"
 
 
 @pytest.fixture(params=["whole", "ranges"])

@@ -32,11 +32,6 @@ SHARD = 30_000
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_recordings(tmp_path_factory.mktemp("recorded"))
-
-
-@pytest.fixture(scope="module")
 def expected(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The dataset that a local build makes."""
     return built(folder, tmp_path_factory.mktemp("built") / "shards", shard_size=SHARD)
