@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from audiochunk.pipeline import run
 from audiochunk.pipeline.shards import ShardResult
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.tools.verify import verify
+from tests.waiting import LONG_S, wait_for_the_group, wait_until
 
 ROOT = Path(audiochunk.__file__).parents[1]
 OPTIONS = ["--on-error", "skip", "--shard-size", "200KiB", "--split", "train=0.8,val=0.2", "--workers", "2", "-q"]
@@ -38,16 +40,6 @@ def command(recordings: Path, out: Path) -> list[str]:
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
-
-
-def wait_for_the_group(group: int) -> None:
-    """Wait until no process of a killed group is left, so that none can still be writing."""
-    while True:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.005)
 
 
 class Moments:
@@ -91,6 +83,16 @@ def begin(arguments: list[str]) -> subprocess.Popen[bytes]:
 def wait_until_at_work(process: subprocess.Popen[bytes], out: Path) -> None:
     while process.poll() is None and not (out / ".build").exists():
         time.sleep(0.001)
+
+
+def wait_for_a_sight(process: subprocess.Popen[Any], folder: Path, names: str, count: int = 1) -> None:
+    """Wait until so many names are in a folder of a build that has far to go."""
+
+    def is_seen() -> bool:
+        assert process.poll() is None
+        return len(list(folder.glob(names))) >= count if names else folder.exists()
+
+    wait_until(is_seen, f"{count} of {names}")
 
 
 @pytest.mark.parametrize("compress", ["none", "zstd:6"])
@@ -181,9 +183,10 @@ class KillAWorker(Watcher):
     def finished(self, result: ShardResult) -> None:
         workers = [child.pid for child in multiprocessing.active_children() if child.pid is not None]
         if self.left and workers:
-            self.left -= 1
-            self.killed += 1
-            os.kill(workers[0], signal.SIGKILL)
+            with suppress(ProcessLookupError):  # one that was killed before, and is not known to be gone
+                os.kill(workers[0], signal.SIGKILL)
+                self.left -= 1
+                self.killed += 1
 
 
 def test_a_build_survives_the_death_of_its_workers(recordings: Path, tmp_path: Path) -> None:
@@ -199,29 +202,27 @@ def test_a_build_survives_the_death_of_its_workers(recordings: Path, tmp_path: P
 def test_no_process_is_left_after_the_parent_is_killed(recordings: Path, tmp_path: Path) -> None:
     arguments = [*command(recordings, tmp_path / "out"), "--compress", "zstd:19", "--workers", "3"]
     process = subprocess.Popen(arguments, env=environment(), start_new_session=True)
-    while not list(tmp_path.glob("out/.build/*.safetensors.zst.json")):
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_for_a_sight(process, tmp_path / "out" / ".build", "*.zst.json")
     process.kill()
     process.wait()
     wait_for_the_group(process.pid)
 
 
-@pytest.mark.parametrize("moment", [0.0, 0.05, 0.1, 0.2, 0.3, 0.5])
+@pytest.mark.parametrize("gap_s", [0, 0.02])
+@pytest.mark.parametrize(
+    ("sight", "count"), [("", 1), ("build.json", 1), ("*.tmp", 1), ("*.zst", 1), ("*.zst.json", 2), ("*.zst.json", 5)]
+)
 def test_an_interrupt_of_the_whole_group_is_one_line_whenever_it_comes(
-    recordings: Path, tmp_path: Path, moment: float
+    recordings: Path, tmp_path: Path, sight: str, count: int, gap_s: float
 ) -> None:
     """As Ctrl-C on a terminal does: twice, for the impatient."""
     arguments = [*command(recordings, tmp_path / "out"), "--compress", "zstd:19"]
     process = subprocess.Popen(arguments, env=environment(), start_new_session=True, stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "out" / ".build").exists():
-        assert process.poll() is None
-        time.sleep(0.005)
-    time.sleep(moment)
+    wait_for_a_sight(process, tmp_path / "out" / ".build", sight, count)
     os.killpg(process.pid, signal.SIGINT)
-    time.sleep(0.02)
+    time.sleep(gap_s)
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=LONG_S)
     assert stderr == "audiochunk: interrupted; the same command goes on from the finished shards\n"
     # A second interrupt may come when the interpreter has let go of its handlers: a shell calls that 130, too.
     assert process.returncode in (130, -signal.SIGINT)
@@ -257,11 +258,9 @@ def test_a_build_survives_the_death_of_the_fork_server(recordings: Path, tmp_pat
 def test_no_process_is_left_after_an_interrupt(recordings: Path, tmp_path: Path, number: int, workers: str) -> None:
     arguments = [*command(recordings, tmp_path / "out"), "--compress", "zstd:19", "--workers", workers]
     process = subprocess.Popen(arguments, env=environment(), start_new_session=True, stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob("out/.build/*.safetensors.zst.json")):
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_for_a_sight(process, tmp_path / "out" / ".build", "*.zst.json")
     process.send_signal(number)  # to the parent alone, as `kill` and job schedulers do
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=LONG_S)
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[signal.Signals(number)]
     assert "Traceback" not in stderr
     wait_for_the_group(process.pid)

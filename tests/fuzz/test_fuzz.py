@@ -20,7 +20,7 @@ def test_nothing_is_not_accepted_but_as_an_empty_table(target: str) -> None:
     assert TARGETS[target](b"") == (target == "recordings")
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @pytest.mark.parametrize("target", TARGETS)
 @given(data=st.data())
 def test_a_little_damage_is_refused_with_one_of_our_errors(target: str, data: st.DataObject) -> None:

@@ -2,14 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import audiochunk
+from tests.waiting import LONG_S, wait_until
 
 ROOT = Path(audiochunk.__file__).parents[1]
 
@@ -51,14 +51,6 @@ def dask_setup(worker):
 """
 
 
-def wait_until(is_so: Callable[[], object], what: str, *, seconds: float = 40) -> None:
-    """Look again and again until something is so."""
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.02)
-
-
 class Cluster:
     """A scheduler and its workers.
 
@@ -96,12 +88,21 @@ class Cluster:
 
     def n_tasks(self) -> int:
         """Tasks that the scheduler has."""
+        return int(self._ask("lambda dask_scheduler: len(dask_scheduler.tasks)"))
+
+    def give_up(self, worker: subprocess.Popen[bytes]) -> None:
+        """Have the scheduler do what it does where it has not heard from a worker for long: as if it were gone."""
+        log = self._folder / f"log-{self._processes.index(worker) + 1}"
+        (address,) = re.findall(r"Start worker at: +(\S+)", log.read_text())
+        self._ask(f"lambda dask_scheduler: dask_scheduler.remove_worker({address!r}, stimulus_id='silent')")
+
+    def _ask(self, what: str) -> str:
         script = (
             "from distributed import Client\n"
-            f"with Client('tcp://{self.address}', set_as_default=False) as client:\n"
-            "    print(client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))\n"
+            f"with Client('tcp://{self.address}', set_as_default=False, timeout={LONG_S}) as client:\n"
+            f"    print(client.run_on_scheduler({what}))\n"
         )
-        return int(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout)
+        return subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout
 
     def end(self) -> None:
         """Kill all of it."""

@@ -23,6 +23,7 @@ from audiochunk.config import parse_size
 from audiochunk.errors import ConfigError
 from audiochunk.pipeline.dask import run_packed
 from audiochunk.pipeline.executors import executor_of
+from tests.waiting import LONG_S, wait_until
 
 if find_spec("distributed") is None:
     pytest.skip("distributed is not installed: pip install 'audiochunk[dask]'", allow_module_level=True)
@@ -33,7 +34,7 @@ assert _spec is not None
 assert _spec.loader is not None
 cluster = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(cluster)
-ROOT, wait_until = cluster.ROOT, cluster.wait_until
+ROOT = cluster.ROOT
 
 OPTIONS = ("--chunk-bytes", "1024", "--shard-size", "24KiB")  # more than 40 shards
 
@@ -82,11 +83,22 @@ def lonely(tmp_path: Path) -> Iterator[cluster.Cluster]:
     started.end()
 
 
-def start(wavs: Path, out: Path, *options: str, seconds: int | None = None) -> subprocess.Popen[str]:
-    """`audiochunk build`; with `seconds`, that is how long it waits for a scheduler or for workers."""
-    script = "from audiochunk.cli import main; from audiochunk.pipeline import dask\n"
-    if seconds is not None:
-        script += f"dask._CONNECT_S = dask._ALONE_S = dask._LOOK_S = {seconds}\n"
+# How long a build waits: where nothing is said, for whatever is sure to come.
+PATIENT = f"dask._CONNECT_S = dask._ANSWER_S = {LONG_S:.0f}\n"
+NO_SCHEDULER = "dask._CONNECT_S = 1\n"
+NO_WORKERS = """
+check = dask.DaskExecutor.check_workers
+def check_workers(self):
+    dask._CONNECT_S = 1
+    check(self)
+dask.DaskExecutor.check_workers = check_workers
+"""
+NO_WORKERS_LEFT = "dask._ALONE_S = dask._LOOK_S = 2\n"
+
+
+def start(wavs: Path, out: Path, *options: str, waits: str = "") -> subprocess.Popen[str]:
+    """`audiochunk build`."""
+    script = f"from audiochunk.cli import main; from audiochunk.pipeline import dask\n{PATIENT}{waits}"
     on_error = () if "--on-error" in options else ("--exclude", "*.flac")
     return subprocess.Popen(
         [sys.executable, "-c", script + "main()", "build", wavs, "-o", out, *OPTIONS, *on_error, *options],
@@ -97,11 +109,11 @@ def start(wavs: Path, out: Path, *options: str, seconds: int | None = None) -> s
     )
 
 
-def build(wavs: Path, out: Path, *options: str, seconds: int | None = None) -> tuple[int, str, str]:
+def build(wavs: Path, out: Path, *options: str, waits: str = "") -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a build that ends by itself."""
-    process = start(wavs, out, *options, seconds=seconds)
+    process = start(wavs, out, *options, waits=waits)
     try:
-        printed, said = process.communicate(timeout=50)
+        printed, said = process.communicate(timeout=LONG_S)
     finally:
         process.kill()
     return process.returncode, printed, said
@@ -201,51 +213,53 @@ with Client("tcp://{two_workers}", set_as_default=False) as client:
                      exclude=["*.flac"])
 """
     environment = {**os.environ, "PYTHONPATH": os.fspath(ROOT)}
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True, timeout=50)
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True, timeout=LONG_S)
     assert_same(tmp_path / "out", local)
+
+
+def start_with_another(wavs: Path, folder: Path, started: cluster.Cluster) -> subprocess.Popen[str]:
+    """A build whose gated worker is in the middle of a shard, while another one goes on."""
+    started.gated(folder / "another", after=2)
+    building = start(wavs, folder / "out", "--executor", f"dask://{started.address}")
+    wait_until(lambda: list((folder / "gate").glob("waits-*")), "the worker to be in the middle")
+    (folder / "another" / "go").touch()
+    return building
 
 
 def test_a_worker_that_is_killed_in_the_middle_costs_nothing(
     wavs: Path, tmp_path: Path, local: Path, lonely: cluster.Cluster
 ) -> None:
-    lonely.worker()
     doomed = lonely.gated(tmp_path / "gate", after=2)
-    building = start(wavs, tmp_path / "out", "--executor", f"dask://{lonely.address}")
-    wait_until(lambda: list((tmp_path / "gate").glob("waits-*")), "the worker to be in the middle")
+    building = start_with_another(wavs, tmp_path, lonely)
     assert list((tmp_path / "out" / ".build").glob(f"train-*.{doomed.pid}.*.tmp"))
     doomed.kill()
-    printed, said = building.communicate(timeout=50)
+    printed, said = building.communicate(timeout=LONG_S)
     assert (building.returncode, printed, said) == (0, build_summary(tmp_path / "out"), "")
     assert_same(tmp_path / "out", local)
 
 
-def test_a_worker_that_was_cut_off_does_no_harm_when_it_goes_on(wavs: Path, tmp_path: Path, local: Path) -> None:
-    started = cluster.Cluster(tmp_path, DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="2s")
-    try:
-        started.worker()
-        late = started.gated(tmp_path / "gate", after=2)
-        building = start(wavs, tmp_path / "out", "--executor", f"dask://{started.address}")
-        wait_until(lambda: list((tmp_path / "gate").glob("waits-*")), "the worker to be in the middle")
-        late.send_signal(signal.SIGSTOP)  # to the scheduler as if its machine were gone
-        printed, said = building.communicate(timeout=50)
-        assert (building.returncode, printed, said) == (0, build_summary(tmp_path / "out"), "")
-        (tmp_path / "gate" / "go").touch()
-        late.send_signal(signal.SIGCONT)
-        late.wait(timeout=40)
-        assert_same(tmp_path / "out", local)
-    finally:
-        started.end()
+def test_a_worker_that_was_cut_off_does_no_harm_when_it_goes_on(
+    wavs: Path, tmp_path: Path, local: Path, lonely: cluster.Cluster
+) -> None:
+    late = lonely.gated(tmp_path / "gate", after=2)
+    building = start_with_another(wavs, tmp_path, lonely)
+    late.send_signal(signal.SIGSTOP)
+    lonely.give_up(late)
+    printed, said = building.communicate(timeout=LONG_S)
+    assert (building.returncode, printed, said) == (0, build_summary(tmp_path / "out"), "")
+    (tmp_path / "gate" / "go").touch()
+    late.send_signal(signal.SIGCONT)
+    late.wait(timeout=LONG_S)
+    assert_same(tmp_path / "out", local)
 
 
 def test_a_shard_that_workers_die_of_is_named(wavs: Path, tmp_path: Path) -> None:
     started = cluster.Cluster(tmp_path, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
     try:
-        started.worker()
         doomed = started.gated(tmp_path / "gate", after=2)
-        building = start(wavs, tmp_path / "out", "--executor", f"dask://{started.address}")
-        wait_until(lambda: list((tmp_path / "gate").glob("waits-*")), "the worker to be in the middle")
+        building = start_with_another(wavs, tmp_path, started)
         doomed.kill()
-        _, said = building.communicate(timeout=50)
+        _, said = building.communicate(timeout=LONG_S)
         assert building.returncode == 6
         assert "one worker after the other died, for want of memory perhaps, while it was at shard train-0" in said
         assert said.count("\n") == 1
@@ -265,7 +279,7 @@ def test_a_scheduler_that_is_killed_ends_the_build_which_goes_on_here(
     building = start(wavs, tmp_path / "out", "--executor", f"dask://{lonely.address}")
     wait_until(lambda: records(tmp_path / "out") == 8, "eight shards")
     lonely.scheduler.kill()
-    printed, said = building.communicate(timeout=30)
+    printed, said = building.communicate(timeout=LONG_S)
     assert (building.returncode, printed) == (6, "")
     assert said.startswith(f"audiochunk: lost the Dask scheduler at {lonely.address}")
     assert "the same command goes on from the finished shards" in said
@@ -286,7 +300,7 @@ def test_an_interrupt_cancels_what_waits(
     building = start(wavs, tmp_path / "out", "--executor", f"dask://{lonely.address}")
     wait_until(lambda: records(tmp_path / "out") == 4, "four shards")
     building.send_signal(number)
-    printed, said = building.communicate(timeout=30)
+    printed, said = building.communicate(timeout=LONG_S)
     word, code = ("interrupted", 130) if number == signal.SIGINT else ("terminated", 143)
     assert (building.returncode, printed) == (code, "")
     assert said == f"audiochunk: {word}; the same command goes on from the finished shards\n"
@@ -338,7 +352,7 @@ def test_a_worker_of_another_version_that_joins_later_is_refused(
     building = start(wavs, tmp_path / "out", "--executor", f"dask://{lonely.address}")
     wait_until(lambda: records(tmp_path / "out") == 2, "two shards")
     lonely.worker(package=(another_version if kind == "another" else no_audiochunk)(tmp_path / "package"))
-    _, said = building.communicate(timeout=50)
+    _, said = building.communicate(timeout=LONG_S)
     assert building.returncode == 6
     assert said.startswith("audiochunk: worker tcp://127.0.0.1:")
     expected = (
@@ -383,7 +397,7 @@ def test_a_worker_that_joins_later_and_sees_other_recordings_is_refused(
     building = start(wavs, tmp_path / "out", *options, "--executor", f"dask://{lonely.address}")
     wait_until(lambda: records(tmp_path / "out") == 2, "two shards")
     lonely.worker(cluster.MOUNT.format(old=os.fspath(wavs), new=os.fspath(tmp_path / "elsewhere")))
-    _, said = building.communicate(timeout=50)
+    _, said = building.communicate(timeout=LONG_S)
     assert building.returncode == 6
     assert said.startswith("audiochunk: worker tcp://127.0.0.1:")
     assert "does not see the recording " in said
@@ -396,7 +410,7 @@ def test_a_worker_that_joins_later_and_sees_other_recordings_is_refused(
 
 
 def test_a_scheduler_without_workers_is_an_error_soon(wavs: Path, tmp_path: Path, lonely: cluster.Cluster) -> None:
-    code, printed, said = build(wavs, tmp_path / "out", "--executor", f"dask://{lonely.address}", seconds=1)
+    code, printed, said = build(wavs, tmp_path / "out", "--executor", f"dask://{lonely.address}", waits=NO_WORKERS)
     assert (code, printed) == (6, "")
     assert said.startswith(f"audiochunk: the Dask scheduler at {lonely.address} has no workers after 1 seconds; start")
     assert said.count("\n") == 1
@@ -407,17 +421,17 @@ def test_a_scheduler_whose_workers_are_all_gone_is_an_error_soon(
     wavs: Path, tmp_path: Path, lonely: cluster.Cluster
 ) -> None:
     worker = lonely.gated(tmp_path / "gate", after=2)
-    building = start(wavs, tmp_path / "out", "--executor", f"dask://{lonely.address}", seconds=2)
+    building = start(wavs, tmp_path / "out", "--executor", f"dask://{lonely.address}", waits=NO_WORKERS_LEFT)
     wait_until(lambda: records(tmp_path / "out") == 2, "two shards")
     worker.kill()
-    _, said = building.communicate(timeout=50)
+    _, said = building.communicate(timeout=LONG_S)
     assert building.returncode == 6
     assert f"the Dask scheduler at {lonely.address} has had no workers for 2 seconds; the same command goes on" in said
     assert said.count("\n") == 1
 
 
 def test_no_scheduler_is_an_error_soon(wavs: Path, tmp_path: Path) -> None:
-    code, printed, said = build(wavs, tmp_path / "out", "--executor", "dask://127.0.0.1:1", seconds=1)
+    code, printed, said = build(wavs, tmp_path / "out", "--executor", "dask://127.0.0.1:1", waits=NO_SCHEDULER)
     assert (code, printed) == (6, "")
     assert said.startswith("audiochunk: no Dask scheduler answers at 127.0.0.1:1 within 1 seconds; start one with")
     assert said.count("\n") == 1
@@ -427,23 +441,23 @@ def test_no_scheduler_is_an_error_soon(wavs: Path, tmp_path: Path) -> None:
 def test_a_server_that_is_no_scheduler_is_an_error_soon(wavs: Path, tmp_path: Path, lonely: cluster.Cluster) -> None:
     lonely.worker()
     worker = re.findall(rb"Start worker at: +tcp://(\S+)", (tmp_path / "log-2").read_bytes())[0].decode()
-    code, _, said = build(wavs, tmp_path / "out", "--executor", f"dask://{worker}", seconds=2)
+    code, _, said = build(wavs, tmp_path / "out", "--executor", f"dask://{worker}")
     assert (code, said) == (6, f"audiochunk: at {worker} there is no Dask scheduler, but a worker\n")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        code, _, said = build(wavs, tmp_path / "out", "--executor", f"dask://{address}", seconds=2)
+        code, _, said = build(wavs, tmp_path / "out", "--executor", f"dask://{address}", waits=NO_SCHEDULER)
     assert code == 6
-    assert said.startswith(f"audiochunk: no Dask scheduler answers at {address} within 2 seconds")
+    assert said.startswith(f"audiochunk: no Dask scheduler answers at {address} within 1 seconds")
     assert said.count("\n") == 1
 
 
 def test_an_interrupt_while_it_connects_ends_it_at_once(wavs: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        building = start(wavs, tmp_path / "out", "--executor", f"dask://{address}", seconds=40)
+        building = start(wavs, tmp_path / "out", "--executor", f"dask://{address}")
         with silent.accept()[0]:
             building.send_signal(signal.SIGINT)
-            printed, said = building.communicate(timeout=20)
+            printed, said = building.communicate(timeout=LONG_S)
     assert (building.returncode, printed, said) == (130, "", "audiochunk: interrupted\n")
 
 

@@ -57,7 +57,7 @@ def codes_of(ds: ChunkDataset, wavs: Path, path: str, channel: int | None) -> tu
     return laid, codes.shape[1], block
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(length=st.integers(1, 10), seed=st.integers(0, 2**64 - 1))
 def test_a_crop_is_what_the_recording_has_there(ds: ChunkDataset, wavs: Path, length: int, seed: int) -> None:
     length *= 360  # whole blocks of 2 and 3 channels, whatever the block

@@ -34,7 +34,7 @@ def test_items_negative_items_slices_and_iteration_agree(dataset: Path) -> None:
     assert [chunk.tobytes() for chunk in reversed(ds)] == [chunk.tobytes() for chunk in everything[::-1]]
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(numbers=st.lists(st.integers(-9, 8), max_size=40))
 def test_gather_is_one_item_after_the_other(dataset: Path, numbers: list[int]) -> None:
     ds = ChunkDataset(dataset)[1:19:2]

@@ -42,7 +42,7 @@ def test_a_recording_decodes_as_the_plain_reference_has_it(
         assert found.tolist() == expected.tolist()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_range_of_frames_is_that_part_of_all(dataset: Path, data: st.DataObject) -> None:
     ds = audiochunk.open(dataset)

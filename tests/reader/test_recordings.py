@@ -56,7 +56,7 @@ ROWS = st.builds(
 
 
 @given(st.lists(ROWS, max_size=9), st.slices(9))
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_recordings_are_the_rows_of_their_split(tmp_path: Path, rows: list[RecordingRow], part: slice) -> None:
     expected = [row for row in rows if row.split == "train"]
     found = recordings(tmp_path, rows)
@@ -92,7 +92,7 @@ def test_splits_are_joined_in_their_order(tmp_path: Path) -> None:
 
 
 @given(st.lists(ROWS, max_size=9))
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @pytest.mark.parametrize("tail", ["drop", "pad"])
 @pytest.mark.parametrize("layout", ["blocks", "split"])
 def test_chunks_are_counted_exactly_at_any_size(

@@ -47,7 +47,7 @@ def test_one_many_and_all_rows_agree(rows: Rows) -> None:
     np.testing.assert_array_equal(few, everything[[3, 1]])
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(numbers=st.lists(st.integers(0, 5), max_size=12))
 def test_gather_fills_an_array_that_is_given(rows: Rows, numbers: list[int]) -> None:
     out = np.full((len(numbers), rows.width), 7, rows.dtype)

@@ -19,7 +19,7 @@ def plainly(ds: ChunkDataset, start: int, stop: int) -> list[Run]:
     return found
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(start=st.integers(0, 30), length=st.integers(0, 30))
 def test_runs_are_the_parts_of_streams_that_are_in_the_view(dataset: Path, start: int, length: int) -> None:
     ds = ChunkDataset(dataset)

@@ -31,7 +31,7 @@ ENCODINGS: list[dict[str, Any]] = [
 ]
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_chunks_are_those_that_were_written(way: dict[str, Any], data: st.DataObject) -> None:
     sizes = data.draw(st.lists(st.integers(0, 9), max_size=5), label="chunks of the shards")

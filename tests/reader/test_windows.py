@@ -23,7 +23,7 @@ def plainly(ds: ChunkDataset, length: int, stride: int) -> list[list[int]]:
     return found
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(length=st.integers(1, 9), stride=st.integers(1, 9), start=st.integers(0, 9), stop=st.integers(-9, -1))
 def test_windows_are_runs_of_chunks_of_one_stream(
     dataset: Path, length: int, stride: int, start: int, stop: int
@@ -63,7 +63,7 @@ def test_a_window_is_located_from_its_first_to_its_last_frame(dataset: Path) -> 
         assert set(place.channels) == {*first.channels, *last.channels}
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(length=st.integers(1, 5), stride=st.integers(1, 5), start=st.integers(0, 9))
 def test_windows_are_counted_by_the_shard_that_they_begin_in(
     dataset: Path, length: int, stride: int, start: int

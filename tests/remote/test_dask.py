@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import audiochunk
+from tests.waiting import LONG_S
 
 from .made import built, make_recordings, objects_of, put
 
@@ -35,7 +36,9 @@ def workers(s3: str, tmp_path: Path) -> Iterator["cluster.Cluster"]:  # type: ig
 
 
 def command(source: str, out: str, address: str) -> list[str]:
-    command = [sys.executable, "-m", "audiochunk", "build", source, "--out", out, "--shard-size", "20000"]
+    patient = f"dask._CONNECT_S = dask._ANSWER_S = {LONG_S:.0f}"
+    code = f"from audiochunk.cli import main; from audiochunk.pipeline import dask; {patient}; main()"
+    command = [sys.executable, "-c", code, "build", source, "--out", out, "--shard-size", "20000"]
     return [*command, "--executor", f"dask://{address}"]
 
 

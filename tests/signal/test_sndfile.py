@@ -73,7 +73,7 @@ READ = [
 
 @pytest.mark.parametrize("file", READ, ids="-".join)
 @pytest.mark.parametrize("from_the_start", [True, False])
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_ranges_in_any_order_are_those_of_the_whole(
     written: Write, file: tuple[str, str], from_the_start: bool, data: st.DataObject

@@ -70,7 +70,7 @@ def left_justified(rows: list[list[int]], width: int) -> list[list[int]]:
 # -- reading ranges
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     form=st.sampled_from(FORMS),
     offset=st.integers(0, 17),
@@ -356,7 +356,7 @@ def test_the_only_low_bit_may_come_late(opened: Open) -> None:
     assert not is_low_justified(fd, form, channels=1, frames=1_199_999, valid_bits=10)
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.sampled_from([shape for shape in USED if shape[0] > 1]), st.data())
 def test_justification_is_the_rule_in_words(opened: Open, shape: tuple[int, int], data: st.DataObject) -> None:
     width, used = shape
@@ -378,7 +378,7 @@ AROUND_THE_MIDDLE = st.integers(118, 138)  # as when the header is wrong about t
 OCTETS = st.sampled_from([st.integers(0, 255), st.integers(0, 31), AROUND_THE_MIDDLE])
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.integers(2, 7), OCTETS.flatmap(lambda octets: st.sets(octets, min_size=2, max_size=6)))
 def test_larger_bytes_are_larger_samples_wherever_they_sit(opened: Open, used: int, octets: set[int]) -> None:
     fd = opened(bytes(sorted(octets)))
