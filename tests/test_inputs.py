@@ -33,6 +33,7 @@ from audiochunk.pipeline.run import make_plan
 from audiochunk.signal.audio import Recording, probe
 from audiochunk.signal.opening import open_regular
 from audiochunk.storage.recordings import RecordingRow, read_rows
+from tests.waiting import LONG_S
 
 from .signal.wavs import (
     ALAW,
@@ -1213,7 +1214,7 @@ def test_what_is_no_file_is_passed_over_and_never_opened(
         out = place.parent / "out"
         # In a process of its own, so that a hang is a failure.
         code = "import sys, audiochunk; audiochunk.build(sys.argv[1], sys.argv[2], tail='pad', on_error='skip')"
-        subprocess.run([sys.executable, "-c", code, place, out], timeout=20, check=True, env=environment())
+        subprocess.run([sys.executable, "-c", code, place, out], timeout=LONG_S, check=True, env=environment())
     rows = [json.loads(line) for line in (out / "recordings.jsonl").read_text().splitlines()]
     plain = {row["path"]: row.get("error") for row in rows}
     assert {name for name in plain if not name.startswith(("linked", "device"))} == {"a.wav"}

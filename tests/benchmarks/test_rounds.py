@@ -1,6 +1,7 @@
 import sys
 from pathlib import Path
 
+import processes
 import pytest
 from processes import CommandError, Run, run
 from rounds import Contender, Measured, marginal, median, ratio, run_rounds
@@ -69,8 +70,17 @@ def test_a_command_that_fails_raises() -> None:
         run([sys.executable, "-c", "raise SystemExit(3)"])
 
 
-def test_memory_of_children_is_seen() -> None:
-    child = "import time; x = b'x' * 60_000_000; time.sleep(0.3)"
+def test_memory_of_children_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look, seen = processes._kilobytes, tmp_path / "seen"
+
+    def noted(path: str, key: bytes) -> int:
+        found = look(path, key)
+        if found > 60_000 and key == b"VmHWM:":
+            seen.touch()
+        return found
+
+    monkeypatch.setattr(processes, "_kilobytes", noted)
+    child = f"import os, time; x = b'x' * 60_000_000\nwhile not os.path.exists({str(seen)!r}): time.sleep(0.01)"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     memory = run([sys.executable, "-c", code], watch_memory=True).memory
     assert memory is not None

@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import soundfile as sf
 
 import audiochunk
+from tests.waiting import LONG_S, wait_until
 
 ROOT = Path(audiochunk.__file__).parents[1]
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -188,11 +188,10 @@ def test_an_interrupt_is_a_sentence_and_the_same_command_goes_on(tmp_path: Path,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("shards/.build/*.safetensors.zst.json")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: list(tmp_path.glob("shards/.build/*.safetensors.zst.json")), "a shard")
+    assert process.poll() is None
     os.killpg(process.pid, number)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=LONG_S)
     assert process.returncode == code
     assert "goes on from the finished shards" in stderr
     assert "Traceback" not in stderr

@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from click.testing import CliRunner, Result
 import audiochunk
 from audiochunk.cli import cli
 from audiochunk.tools.evaluate import NAMES
+from tests.waiting import LONG_S, wait_until
 
 ROOT = Path(audiochunk.__file__).parents[1]
 
@@ -124,7 +124,7 @@ def test_rows_in_json_say_what_they_are_of(shards: Path) -> None:
 def test_nothing_is_left_where_it_is_interrupted(shards: Path, tmp_path: Path, number: int, workers: int) -> None:
     program = tmp_path / "bin" / "flac"
     program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/begun\nexec sleep 3\n")
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/begun\nexec sleep 3600\n")
     program.chmod(0o755)
     (tmp_path / "tmp").mkdir()
     path = f"{program.parent}:{os.environ['PATH']}"
@@ -141,11 +141,10 @@ def test_nothing_is_left_where_it_is_interrupted(shards: Path, tmp_path: Path, n
         str(workers),
     ]
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, start_new_session=True) as process:
-        while not (tmp_path / "begun").exists():
-            assert process.poll() is None
-            time.sleep(0.02)
+        wait_until(lambda: (tmp_path / "begun").exists() or process.poll() is not None, "the codec")
+        assert process.poll() is None
         process.send_signal(number)
-        process.communicate()
+        process.communicate(timeout=LONG_S)
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[signal.Signals(number)]
     assert os.listdir(tmp_path / "tmp") == []
 

@@ -6,7 +6,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,10 @@ import pytest
 import soundfile as sf
 
 import audiochunk
+from tests.waiting import LONG_S
 
 ROOT = Path(audiochunk.__file__).parents[1]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
 OPTIONS = ["--shard-size", "32k", "--split", "train=0.7,val=0.3"]
 
 
@@ -25,14 +26,35 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def start(*arguments: object, **environment: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "audiochunk", *map(str, arguments)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **environment}
+    env = {**ENVIRONMENT, **environment}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, env=env, text=True, start_new_session=True, **pipes)
 
 
+# A command that stops in the middle of a shard, after it has made so many, and says so.
+STOPS = """
+import sys, time
+from audiochunk.cli import main
+from audiochunk.pipeline import shards
+
+left, write = [int(sys.argv.pop(1))], shards._write
+
+def write_and_stop(task, file):
+    written = write(task, file)
+    left[0] -= 1
+    if left[0] < 0:
+        print("there", flush=True)
+        time.sleep(3600)
+    return written
+
+shards._write = write_and_stop
+main()
+"""
+
+
 def run(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
     with start(*arguments, **environment) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=LONG_S)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
@@ -63,7 +85,7 @@ def test_plan_tasks_at_once_and_seal_make_the_bytes_of_a_build(
     assert f"next: audiochunk build --out {out} --task I/N" in done.stdout
     tasks = [start("build", "--out", out, "--task", f"{n}/4") for n in (0, 1, 2, 3, 1)]
     for task in tasks:
-        printed, said = task.communicate(timeout=60)
+        printed, said = task.communicate(timeout=LONG_S)
         assert task.returncode == 0, said
         assert printed.startswith(f"{out}: task ")
     done = run("seal", "--out", out)
@@ -77,10 +99,16 @@ def test_plan_tasks_at_once_and_seal_make_the_bytes_of_a_build(
 def test_tasks_that_are_killed_are_run_again(wavs: Path, tmp_path: Path, expected: dict[str, bytes]) -> None:
     out = tmp_path / "out"
     run("plan", wavs, "--out", out, *OPTIONS)
-    for delay in (0.3, 0.5, 0.7):
-        with start("build", "--out", out, "--task", "0/2") as process:
-            time.sleep(delay)
+    work, made = out / ".build", 0
+    for shards in (0, 1, 3):
+        command = [sys.executable, "-c", STOPS, str(shards), "build", "--out", out, "--task", "0/2", "--workers", "1"]
+        with subprocess.Popen(command, env=ENVIRONMENT, start_new_session=True, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"there\n"
             os.killpg(process.pid, signal.SIGKILL)
+        made += shards
+        assert len(list(work.glob("*.safetensors.json"))) == made
+        assert list(work.glob("*.tmp"))
     done = run("seal", "--out", out)
     assert done.returncode == 4
     assert "shards are not there" in done.stderr

@@ -14,6 +14,7 @@ import audiochunk
 from audiochunk import ChunkDataset, ConcatDataset, Sampler
 from audiochunk.errors import ConfigError
 from tests.reader.made import make
+from tests.waiting import LONG_S
 
 grain = pytest.importorskip("grain", reason="no Grain: pip install 'audiochunk[grain]'")
 
@@ -192,7 +193,7 @@ def test_batches_of_grains_worker_processes(tmp_path: Path) -> None:
     chunks = make(tmp_path / "shards", SIZES, compress="zstd", chunks_per_frame=3)
     (tmp_path / "workers.py").write_text(WORKERS)
     command = [sys.executable, "-W", "error", tmp_path / "workers.py", tmp_path / "shards"]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=LONG_S, check=False)
     assert done.returncode == 0, done.stderr.decode()
     want = epochs(Sampler(audiochunk.open(tmp_path / "shards"), batch_size=4), chunks, 2)
     assert json.loads(done.stdout) == [batch.tolist() for batch in want]

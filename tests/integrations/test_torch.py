@@ -17,6 +17,7 @@ import audiochunk
 from audiochunk import ChunkDataset, ConcatDataset, Sampler
 from audiochunk.errors import ConfigError, DatasetError
 from tests.reader.made import make
+from tests.waiting import LONG_S
 
 torch = pytest.importorskip("torch", reason="no PyTorch: pip install 'audiochunk[torch]'")
 
@@ -289,7 +290,7 @@ def test_ranks_are_those_of_torch_distributed(tmp_path: Path) -> None:
         for rank in range(2)
     ]
     try:
-        said = [process.communicate(timeout=60) for process in ranks]
+        said = [process.communicate(timeout=LONG_S) for process in ranks]
     finally:
         for process in ranks:
             process.kill()

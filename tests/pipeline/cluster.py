@@ -88,19 +88,21 @@ class Cluster:
 
     def n_tasks(self) -> int:
         """Tasks that the scheduler has."""
-        return int(self._ask("lambda dask_scheduler: len(dask_scheduler.tasks)"))
+        return int(self._ask("len(dask_scheduler.tasks)"))
 
     def give_up(self, worker: subprocess.Popen[bytes]) -> None:
         """Have the scheduler do what it does where it has not heard from a worker for long: as if it were gone."""
         log = self._folder / f"log-{self._processes.index(worker) + 1}"
         (address,) = re.findall(r"Start worker at: +(\S+)", log.read_text())
-        self._ask(f"lambda dask_scheduler: dask_scheduler.remove_worker({address!r}, stimulus_id='silent')")
+        self._ask(f"await dask_scheduler.remove_worker({address!r}, stimulus_id='silent')")
 
     def _ask(self, what: str) -> str:
+        """What an expression is on the scheduler."""
         script = (
             "from distributed import Client\n"
+            f"async def ask(dask_scheduler):\n    return {what}\n"
             f"with Client('tcp://{self.address}', set_as_default=False, timeout={LONG_S}) as client:\n"
-            f"    print(client.run_on_scheduler({what}))\n"
+            "    print(client.run_on_scheduler(ask))\n"
         )
         return subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout
 

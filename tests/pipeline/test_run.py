@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,12 +34,19 @@ from audiochunk.signal.encode import encode
 from audiochunk.storage.manifest import BUILD_FOLDER, Manifest
 from audiochunk.storage.recordings import RecordingRow, read_rows
 from audiochunk.storage.shard import digest_file
+from tests.waiting import wait_for_the_group
 
 SMALL_SHARDS = 64 * 2048
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def make_old(folder: Path) -> None:
+    """Have files be of long ago, so that one that is written anew differs in any file system."""
+    for path in folder.iterdir():
+        os.utime(path, (1, 1), follow_symlinks=False)
 
 
 def write_recordings(folder: Path, count: int = 12, frames: int = 30_000) -> None:
@@ -183,6 +189,7 @@ def test_compression_changes_neither_dataset_id_nor_uncompressed_shards(wavs: Pa
 
 def test_a_finished_dataset_of_the_same_recordings_is_up_to_date(wavs: Path, tmp_path: Path) -> None:
     first = run.build(wavs, tmp_path / "out", CONFIG, workers=1)
+    make_old(tmp_path / "out")
     before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()}
     second = run.build(wavs, tmp_path / "out", CONFIG, workers=2)
     assert (first.up_to_date, second.up_to_date) == (False, True)
@@ -238,6 +245,7 @@ def test_overwrite_does_not_replace_what_only_has_the_name_of_a_shard(wavs: Path
         weights.symlink_to("nowhere")
     else:
         weights.write_bytes(b"my model weights")
+    make_old(out)
     before = {path.name: os.lstat(path).st_mtime_ns for path in out.iterdir()}
     with pytest.raises(OutputExistsError, match=r"train-00000\.safetensors: is in the way of a shard"):
         run.build(wavs, out, BuildConfig.make(), workers=1, overwrite=True)
@@ -485,22 +493,51 @@ def test_a_recording_that_changes_while_the_dataset_is_built_is_named(wavs: Path
         run.build(wavs, tmp_path / "out", CONFIG, workers=2, watcher=Change())
 
 
+# A build that stops after so many shards, or once it has all of them, and says so.
+STOPS = """
+import sys, time
+from audiochunk.config import BuildConfig
+from audiochunk.pipeline import run
+from audiochunk.pipeline.watcher import Watcher
+
+source, out, shard_size, split, shards = sys.argv[1:]
+
+def stop(*_, **__):
+    print("there", flush=True)
+    time.sleep(3600)
+
+class Stopping(Watcher):
+    left = int(shards)
+
+    def finished(self, result):
+        self.left -= 1
+        if not self.left:
+            stop()
+
+if not Stopping.left:
+    run.seal = stop
+run.build(source, out, BuildConfig.make(shard_size=int(shard_size), split=split), workers=2, watcher=Stopping())
+"""
+
+
 def test_a_killed_build_is_gone_on_with(wavs: Path, tmp_path: Path) -> None:
     """SIGKILL of the whole process group, at several moments."""
     run.build(wavs, tmp_path / "whole", CONFIG, workers=1)
-    root = Path(run.__file__).parents[2]
-    command = [sys.executable, "-m", "audiochunk", "build", str(wavs), "--out", str(tmp_path / "out"), "-q"]
-    command += ["--shard-size", str(SMALL_SHARDS), "--split", "train=0.7,val=0.3", "--workers", "2"]
-    env = {**os.environ, "PYTHONPATH": str(root)}
-    for delay in (0.15, 0.25, 0.35, 0.45):
-        process = subprocess.Popen(command, env=env, start_new_session=True)
-        time.sleep(delay)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if (tmp_path / "out" / "manifest.json").exists():
-            assert files_of(tmp_path / "whole").items() <= files_of(tmp_path / "out").items()
+    env = {**os.environ, "PYTHONPATH": str(Path(run.__file__).parents[2])}
+    out, split = tmp_path / "out", "train=0.7,val=0.3"
+    for shards in (1, 2, 4, 0):
+        command = [sys.executable, "-c", STOPS, str(wavs), str(out), str(SMALL_SHARDS), split, str(shards)]
+        with subprocess.Popen(command, env=env, start_new_session=True, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"there\n"
+            os.killpg(process.pid, signal.SIGKILL)
+        wait_for_the_group(process.pid)
+        assert not (out / "manifest.json").exists()
+        assert list((out / BUILD_FOLDER).glob("*.safetensors.json"))
+    command = [sys.executable, "-m", "audiochunk", "build", str(wavs), "--out", str(out), "-q"]
+    command += ["--shard-size", str(SMALL_SHARDS), "--split", split, "--workers", "2"]
     assert subprocess.run(command, env=env, check=False).returncode == 0
-    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+    assert files_of(out) == files_of(tmp_path / "whole")
 
 
 def test_unwritable_output_is_the_machines_fault_and_says_so(wavs: Path, tmp_path: Path) -> None:

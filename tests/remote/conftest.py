@@ -2,8 +2,10 @@
 
 import itertools
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +15,18 @@ from audiochunk.config import BuildConfig
 from audiochunk.pipeline import run
 from audiochunk.storage import objects
 from audiochunk.storage.cache import FETCHED
+from tests.waiting import LONG_S
 
 from .made import make_recordings
 from .made import put as put_recordings
 from .servers import ACCESS_KEY, SECRET_KEY, TOKEN, Proxy, make_bucket, proxy_to, s3_server
 
 _names = itertools.count()
+
+
+def read_timeout(seconds: float) -> dict[str, Any]:
+    """Options of s3fs by which requests are given up after so long."""
+    return {"config_kwargs": {"connect_timeout": LONG_S, "read_timeout": seconds}}
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +52,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
-    patient = {"config_kwargs": {"connect_timeout": 0.5, "read_timeout": 0.5}}
-    monkeypatch.setattr(config, "conf", {"s3": patient})
+    monkeypatch.setattr(config, "conf", {"s3": read_timeout(LONG_S)})
     monkeypatch.setattr(objects, "PAUSES_S", (0.0, 0.0, 0.0))
     return monkeypatch
 
@@ -65,6 +72,16 @@ def proxy(server: str, s3: str, environment: pytest.MonkeyPatch) -> Iterator[Pro
     with proxy_to(server) as proxy:
         environment.setenv("AWS_ENDPOINT_URL", proxy.url)
         yield proxy
+
+
+@pytest.fixture
+def impatient(server: str, s3: str, environment: pytest.MonkeyPatch) -> None:
+    """Requests are given up soon, but not before this machine's server would have answered many times."""
+    began = time.monotonic()
+    for _ in range(5):
+        make_bucket(server, f"{s3[5:]}-asked")
+    answered_s = (time.monotonic() - began) / 5
+    environment.setattr("fsspec.config.conf", {"s3": read_timeout(max(0.5, 20 * answered_s))})
 
 
 @pytest.fixture

@@ -1,20 +1,17 @@
 """What tests of datasets in a store look at."""
 
 import threading
-import time
 from collections.abc import Callable
 
 import numpy as np
 
 from audiochunk.reader.dataset import ChunkDataset
+from tests.waiting import wait_until
 
 
-def until(holds: Callable[[], object], seconds: float = 20) -> None:
+def until(holds: Callable[[], object]) -> None:
     """Wait for something to hold."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(holds, "what is fetched ahead")
 
 
 def nothing_ahead() -> bool:

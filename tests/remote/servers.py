@@ -61,7 +61,7 @@ class Fault:
     Attributes:
         status: this and an error of S3, and the store is not asked.
         code: of that error.
-        delay_s: the answer begins so much later.
+        silent: nothing is answered until whoever asked has gone.
         cut_after: the connection ends after so many bytes of the body.
         keep: the body is so many bytes long, and its length is said to be that.
         flip: this byte of the body is another.
@@ -71,7 +71,7 @@ class Fault:
 
     status: int | None = None
     code: str | None = None
-    delay_s: float = 0
+    silent: bool = False
     cut_after: int | None = None
     keep: int | None = None
     flip: int | None = None
@@ -95,13 +95,15 @@ class Proxy:
         url: its address.
         requests: what came, in order: "GET /bucket/key".
         latency_s: every answer begins so much later.
-        bytes_per_s: of every body that is answered; 0 is as fast as it goes.
+        halt_after: of bodies that are answered, so many bytes come, and the rest never does; None is all of them.
+        halted: how many bodies that became of.
     """
 
     url: str
     requests: list[str] = field(default_factory=list)
     latency_s: float = 0
-    bytes_per_s: float = 0
+    halt_after: int | None = None
+    halted: int = 0
     _rules: list[_Rule] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -141,8 +143,10 @@ def proxy_to(endpoint: str) -> Iterator[Proxy]:
         def _pass_on(self) -> None:
             fault = proxy._fault(self.command, self.path)
             body = self._body()
-            time.sleep(proxy.latency_s + fault.delay_s)
-            if fault.drop:
+            time.sleep(proxy.latency_s)
+            if fault.silent:
+                self._wait_until_they_have_gone()
+            if fault.drop or fault.silent:
                 return self._end()
             if fault.status is not None:
                 return self._refuse(fault.status, fault.code)
@@ -185,16 +189,14 @@ def proxy_to(endpoint: str) -> Iterator[Proxy]:
             length = answer.getheader("Content-Length") if self.command == "HEAD" else len(data)
             self.send_header("Content-Length", str(length))
             self.end_headers()
+            end = proxy.halt_after if fault.cut_after is None else fault.cut_after
+            self.wfile.write(data[:end])
             if fault.cut_after is not None:
-                self.wfile.write(data[: fault.cut_after])
-                return self._end()
-            if not proxy.bytes_per_s:
-                self.wfile.write(data)
-                return None
-            for at in range(0, len(data), 2**16):
-                time.sleep(len(data[at : at + 2**16]) / proxy.bytes_per_s)
-                self.wfile.write(data[at : at + 2**16])
-            return None
+                self._end()
+            elif end is not None and len(data) > end:
+                proxy.halted += 1
+                self._wait_until_they_have_gone()
+                self._end()
 
         def _refuse(self, status: int, code: str | None) -> None:
             code = code or {500: "InternalError", 503: "SlowDown", 403: "AccessDenied"}.get(status, "Odd")
@@ -204,6 +206,11 @@ def proxy_to(endpoint: str) -> Iterator[Proxy]:
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(said)
+
+        def _wait_until_they_have_gone(self) -> None:
+            with suppress(OSError):
+                while self.connection.recv(1, socket.MSG_PEEK):
+                    time.sleep(0.02)
 
         def _end(self) -> None:
             self.close_connection = True

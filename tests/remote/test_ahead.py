@@ -1,11 +1,11 @@
 import os
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
 
 from audiochunk.reader.ahead import Ahead
+from tests.waiting import LONG_S, wait_until
 
 # From 3.12 on, Python warns of every fork of a process that has threads; that it works is what is tested.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -20,14 +20,11 @@ class Things:
 
     def fetch(self, number: int) -> None:
         self.begun.append(number)
-        self.go.wait(10)
+        self.go.wait(2 * LONG_S)
 
 
-def until(holds: Callable[[], object], seconds: float = 5) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.005)
+def until(holds: Callable[[], object]) -> None:
+    wait_until(holds, "threads")
 
 
 def threads_ahead() -> int:

@@ -20,6 +20,13 @@ def kept(cache: Cache) -> list[str]:
     return sorted(path.name for path in cache.files.iterdir())
 
 
+def fetch_long_ago(cache: Cache, size: int) -> None:
+    """Fetch A, B, C, and have them opened in that order on any clock, all of them before now."""
+    for opened, name in enumerate((A, B, C), 1):
+        read(cache, name, writes(bytes(size)))
+        os.utime(cache.files / name, (opened, opened))
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """The folder of a disk of a megabyte."""
@@ -106,9 +113,7 @@ def test_full_disk_is_the_machine(tmp_path: Path) -> None:
 
 def test_full_disk_has_room_once_what_was_not_opened_for_longest_is_removed(small_disk: Path) -> None:
     cache = Cache(small_disk)
-    for name in (A, B, C):
-        read(cache, name, writes(bytes(300_000)))
-        time.sleep(0.01)
+    fetch_long_ago(cache, 300_000)
     read(cache, A, refuses)
     with cache.opened(D, writes(bytes(300_000)), size=300_000) as file:
         assert len(file.read()) == 300_000
@@ -126,9 +131,7 @@ def test_file_that_the_disk_cannot_hold_leaves_nothing_behind(small_disk: Path) 
 
 def test_room_is_made_before_a_file_of_known_size_is_fetched(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 30)
-    for name in (A, B, C):
-        read(cache, name, writes(bytes(10)))
-        time.sleep(0.01)
+    fetch_long_ago(cache, 10)
 
     def fetch(file: BinaryIO) -> None:
         assert not cache.holds(A)
@@ -140,9 +143,7 @@ def test_room_is_made_before_a_file_of_known_size_is_fetched(tmp_path: Path) -> 
 
 def test_what_was_not_opened_for_longest_makes_room(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 30)
-    for name in (A, B, C):
-        read(cache, name, writes(bytes(10)))
-        time.sleep(0.01)
+    fetch_long_ago(cache, 10)
     read(cache, A, refuses)
     read(cache, D, writes(bytes(10)))
     assert kept(cache) == [A, C, D]
@@ -171,9 +172,7 @@ def test_files_of_others_stay_and_are_not_counted(tmp_path: Path) -> None:
     for path in others:
         path.write_bytes(bytes(1000))
         os.utime(path, (1, 1))
-    for name in (A, B, C):
-        read(cache, name, writes(bytes(10)))
-        time.sleep(0.01)
+    fetch_long_ago(cache, 10)
     assert kept(cache) == sorted([B, C, "song.wav", "draft.tmp"])
     assert all(path.stat().st_size == 1000 for path in others)
     assert cache.files == tmp_path / FETCHED
@@ -181,9 +180,7 @@ def test_files_of_others_stay_and_are_not_counted(tmp_path: Path) -> None:
 
 def test_file_from_the_future_is_the_first_to_make_room(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 30)
-    for name in (A, B, C):
-        read(cache, name, writes(bytes(10)))
-        time.sleep(0.01)
+    fetch_long_ago(cache, 10)
     os.utime(cache.files / C, (time.time() + 10**8,) * 2)
     read(cache, D, writes(bytes(10)))
     assert kept(cache) == [A, B, D]

@@ -1,8 +1,12 @@
 import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,6 +15,7 @@ import pytest
 from audiochunk.storage import claims
 from audiochunk.storage.cache import Cache
 from audiochunk.storage.files import TEMPORARY_SUFFIX
+from tests.waiting import LONG_S, wait_until
 
 from .fetches import X, Y, read, refuses, writes
 
@@ -23,7 +28,7 @@ def test_threads_that_want_one_file_fetch_it_once(tmp_path: Path) -> None:
 
     def fetch(file: BinaryIO) -> None:
         fetched.append(1)
-        time.sleep(0.1)
+        wait_until(lambda: claims._process.names[str(cache.files / X)][1] == 8, "all threads")
         file.write(b"hello")
 
     threads = [threading.Thread(target=lambda: found.append(read(cache, X, fetch))) for _ in range(8)]
@@ -34,27 +39,52 @@ def test_threads_that_want_one_file_fetch_it_once(tmp_path: Path) -> None:
     assert (fetched, found) == ([1], [b"hello"] * 8)
 
 
-def _fetch_slowly(folder: Path, log: Path) -> None:
+class Clock:
+    """The time of those who wait for others: it only passes while they do.
+
+    Args:
+        wait: is called whenever one of them has looked in vain.
+        step_s: that is how long they then wait.
+    """
+
+    def __init__(self, wait: Callable[[], object], step_s: float = 0) -> None:
+        self._wait, self._step_s, self._now = wait, step_s, 0.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, _: float) -> None:
+        self._wait()
+        self._now += self._step_s
+
+
+def _fetch_before_three(folder: Path, there: Path) -> None:
+    """Fetch when three others wait for it, or be one of those."""
+
+    def wait() -> None:
+        (there / f"waits-{os.getpid()}").touch()
+        time.sleep(0.01)
+
     def fetch(file: BinaryIO) -> None:
-        with log.open("a") as lines:
-            lines.write("fetched\n")
-        time.sleep(0.2)
+        (there / f"fetched-{os.getpid()}").touch()
+        wait_until(lambda: len(list(there.glob("waits-*"))) == 3, "the others")
         file.write(b"hello")
 
+    claims.time = Clock(wait)  # type: ignore[assignment]
     assert read(Cache(folder), X, fetch) == b"hello"
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_that_want_one_file_fetch_it_once(tmp_path: Path, method: str) -> None:
     context = multiprocessing.get_context(method)
-    log = tmp_path / "log"
-    processes = [context.Process(target=_fetch_slowly, args=(tmp_path / "cache", log)) for _ in range(4)]
+    (there := tmp_path / "there").mkdir()
+    processes = [context.Process(target=_fetch_before_three, args=(tmp_path / "cache", there)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0] * 4
-    assert log.read_text() == "fetched\n"
+    assert len(list(there.glob("fetched-*"))) == 1
     assert [path.name for path in Cache(tmp_path / "cache").files.iterdir()] == [X]
 
 
@@ -63,7 +93,7 @@ def _fetch_for_ever(folder: Path, begun: Path) -> None:
         file.write(b"half")
         file.flush()
         begun.touch()
-        time.sleep(600)
+        time.sleep(3600)
 
     read(Cache(folder), X, fetch)
 
@@ -71,25 +101,23 @@ def _fetch_for_ever(folder: Path, begun: Path) -> None:
 def _at_it(tmp_path: Path) -> multiprocessing.Process:
     process = multiprocessing.get_context("fork").Process(target=_fetch_for_ever, args=(tmp_path / "c", tmp_path / "b"))
     process.start()
-    while not (tmp_path / "b").exists():
-        time.sleep(0.01)
+    wait_until((tmp_path / "b").exists, "the process to be at it")
     return process  # type: ignore[return-value]
 
 
-def test_process_that_was_killed_blocks_nobody(tmp_path: Path) -> None:
+def test_process_that_was_killed_blocks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = _at_it(tmp_path)
-    waiting = threading.Timer(0.2, process.kill)
-    waiting.start()
+    monkeypatch.setattr(claims, "time", Clock(process.kill))
     assert read(Cache(tmp_path / "c"), X, writes(b"whole")) == b"whole"
-    assert not process.is_alive()
     process.join()
-    waiting.join()
+    assert process.exitcode == -signal.SIGKILL  # which it was sent by who waited for it
 
 
 def test_process_that_was_stopped_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "_LONGEST_WAIT_S", 0.1)
-    process = _at_it(tmp_path)
+    process, looks = _at_it(tmp_path), []
+    monkeypatch.setattr(claims, "time", Clock(lambda: looks.append(1), claims._LONGEST_WAIT_S / 100))
     assert read(Cache(tmp_path / "c"), X, writes(b"whole")) == b"whole"
+    assert 100 <= len(looks) <= 102
     process.kill()
     process.join()
 
@@ -106,7 +134,7 @@ def test_child_does_not_hold_what_its_parent_fetches(tmp_path: Path) -> None:
 
     read(Cache(tmp_path), X, fetch)
     assert read(Cache(tmp_path), Y, writes(b"other")) == b"other"
-    children[0].join(20)
+    children[0].join(LONG_S)
     assert children[0].exitcode == 0
 
 
@@ -115,22 +143,40 @@ def _read_then_sleep(folder: Path) -> None:
 
 
 def test_process_that_goes_on_writing_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "_LONGEST_WAIT_S", 0.3)
-    process = multiprocessing.get_context("fork").Process(target=_fetch_bit_by_bit, args=(tmp_path, tmp_path / "b"))
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    process = context.Process(target=_fetch_bit_by_bit, args=(tmp_path, there))
     process.start()
-    while not (tmp_path / "b").exists():
-        time.sleep(0.01)
+    assert here.recv() == "begun"
+    bits = 15
+
+    def have_a_bit_written() -> None:
+        nonlocal bits
+        if bits:
+            bits -= 1
+            here.send(bits)
+            assert here.recv() == "written"
+        else:
+            process.join()
+
+    # Whoever waits has no patience left whenever it looks again.
+    monkeypatch.setattr(claims, "time", Clock(have_a_bit_written, 2 * claims._LONGEST_WAIT_S))
     assert read(Cache(tmp_path), X, refuses) == bytes(2**13 * 15)
+    assert bits == 0
     process.join()
 
 
-def _fetch_bit_by_bit(folder: Path, begun: Path) -> None:
+def _fetch_bit_by_bit(folder: Path, there: Connection) -> None:
+    """A bit whenever it is asked for, until no more are to come."""
+
     def fetch(file: BinaryIO) -> None:
-        begun.touch()
-        for _ in range(15):
-            time.sleep(0.1)
+        there.send("begun")
+        left = 1
+        while left:
+            left = there.recv()
             file.write(bytes(2**13))
             file.flush()
+            there.send("written")
 
     read(Cache(folder), X, fetch)
 
@@ -177,14 +223,16 @@ def fetch(file):
     file.write(b"half")
     file.flush()
     begun.set()
-    time.sleep(600)
+    time.sleep(3600)
 threading.Thread(target=lambda: Cache(Path(sys.argv[1])).opened(sys.argv[2], fetch), daemon=True).start()
 begun.wait()
 """
 
 
 def test_process_that_ends_while_a_thread_fetches_leaves_nothing_unfinished(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", _ENDS, str(tmp_path), X], capture_output=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _ENDS, str(tmp_path), X], capture_output=True, timeout=LONG_S, check=True
+    )
     assert done.stderr == b""
     assert list(Cache(tmp_path).files.iterdir()) == []
     assert read(Cache(tmp_path), X, writes(b"whole")) == b"whole"

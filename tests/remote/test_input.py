@@ -25,6 +25,7 @@ from audiochunk.signal.encoder import Encoder
 from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.objects import Objects
 from audiochunk.tools.against import verify_against
+from tests.waiting import LONG_S
 
 from .made import Between, built, files_of, put
 from .servers import ACCESS_KEY, SECRET_KEY, TOKEN, Fault, Proxy
@@ -184,12 +185,14 @@ def test_a_recording_that_is_not_what_it_was_fails_for_this_build_only(
 # -- stores and networks that fail
 
 
-def test_passing_faults_change_nothing(stored: str, proxy: Proxy, folder: Path, tmp_path: Path) -> None:
+def test_passing_faults_change_nothing(
+    stored: str, proxy: Proxy, folder: Path, tmp_path: Path, impatient: None
+) -> None:
     proxy.fail(Fault(status=500), times=2, part="list-type")
     proxy.fail(Fault(status=503), times=1, method="HEAD", part="00 ")
     proxy.fail(Fault(cut_after=100), times=2, part="01 ")
     proxy.fail(Fault(keep=50), times=2, part="02 ")
-    proxy.fail(Fault(delay_s=1), times=1, part="03 ")
+    proxy.fail(Fault(silent=True), times=1, part="03 ")
     proxy.fail(Fault(drop=True), times=2, part="04 ")
     same_as_folder(stored, folder, tmp_path)
     assert not any(rule.left for rule in proxy._rules)
@@ -201,14 +204,14 @@ LASTING = [
     Fault(cut_after=100),
     Fault(keep=50),
     Fault(drop=True),
-    Fault(delay_s=3),
+    Fault(silent=True),
 ]
 
 
 @pytest.mark.parametrize("when", ["scan", "build"])
 @pytest.mark.parametrize("fault", LASTING, ids=lambda fault: str(fault).partition("(")[2])
 def test_a_network_that_fails_ends_the_build_and_skips_nothing(
-    stored: str, proxy: Proxy, folder: Path, tmp_path: Path, fault: Fault, when: str
+    stored: str, proxy: Proxy, folder: Path, tmp_path: Path, fault: Fault, when: str, impatient: None
 ) -> None:
     proxy.fail(fault, part="07 ") if when == "scan" else None
     out = tmp_path / "out"
@@ -342,16 +345,18 @@ def test_a_part_in_the_middle_fetches_about_its_own_bytes(
 def test_small_recordings_are_asked_for_once_and_several_at_a_time(
     stored: str, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetch, lock, now, most = object_source.fetch_whole, threading.Lock(), [0], [0]
+    fetch, seen, now, most = object_source.fetch_whole, threading.Condition(), [0], [0]
 
     def counted(*args: Any, **kwargs: Any) -> Any:
-        with lock:
+        with seen:
             now[0] += 1
             most[0] = max(most[0], now[0])
+            seen.notify_all()
+            assert seen.wait_for(lambda: most[0] >= 4, LONG_S)  # so that a slow one is not alone
         try:
             return fetch(*args, **kwargs)
         finally:
-            with lock:
+            with seen:
                 now[0] -= 1
 
     monkeypatch.setattr(remote_parts, "fetch_whole", counted)

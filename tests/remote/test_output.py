@@ -24,6 +24,7 @@ from audiochunk.pipeline.task_seal import seal_tasks
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.creation import create
 from audiochunk.storage.objects import Objects
+from tests.waiting import LONG_S, wait_until
 
 from .made import Between, built, files_of, make_recordings, objects_of, put
 from .servers import ACCESS_KEY, SECRET_KEY, TOKEN, Fault, Proxy
@@ -170,23 +171,23 @@ def test_a_command_that_is_ended_goes_on_from_another_machine(
     s3: str, proxy: Proxy, folder: Path, expected: dict[str, bytes], scratch: Path, signal: str, code: int
 ) -> None:
     import signal as signals
-    import time
 
     out = f"{s3}/shards"
     command = [sys.executable, "-m", "audiochunk", "build", os.fspath(folder), "--out", out]
     command += ["--shard-size", str(SHARD), "--workers", "2"]
     environment = {**os.environ, "PYTHONPATH": os.fspath(Path(audiochunk.__file__).parents[1])}
-    proxy.latency_s = 0.02
+    proxy.fail(Fault(silent=True), method="PUT", part="manifest.json")  # it does not end before it is ended
     here = subprocess.Popen(
         command, env={**environment, "TMPDIR": os.fspath(scratch)}, stderr=subprocess.PIPE, text=True
     )
-    end = time.monotonic() + 60
-    while sum(".safetensors.json" in request for request in proxy.requests if request[:3] == "PUT") < 5:
-        assert time.monotonic() < end
+
+    def are_there_five() -> bool:
         assert here.poll() is None
-        time.sleep(0.01)
+        return sum(".safetensors.json" in request for request in list(proxy.requests) if request[:3] == "PUT") >= 5
+
+    wait_until(are_there_five, "five shards")
     here.send_signal(getattr(signals, signal))
-    _, said = here.communicate(timeout=60)
+    _, said = here.communicate(timeout=LONG_S)
     assert here.returncode == code
     if code > 0:
         assert "the same command goes on from the finished shards" in said
@@ -194,7 +195,7 @@ def test_a_command_that_is_ended_goes_on_from_another_machine(
     for left in scratch.iterdir():
         shutil.rmtree(left)  # SIGKILL leaves its scratch
     assert "manifest.json" not in objects_of(out)
-    proxy.latency_s = 0
+    proxy.heal()
     there = subprocess.run(
         [*command, "--json"],
         env=environment,

@@ -21,6 +21,7 @@ from audiochunk.pipeline.stored_shards import StoredRecord
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.objects import Objects
+from tests.waiting import LONG_S
 
 from .made import built, make_recordings, objects_of
 
@@ -139,7 +140,7 @@ def test_two_that_begin_at_once_are_one_that_goes_on(
     both, take_over = Barrier(2), store_build._take_over
 
     def at_once(seen: Site) -> None:
-        both.wait(30)
+        both.wait(LONG_S)
         take_over(seen)
 
     monkeypatch.setattr(store_build, "_take_over", at_once)

@@ -1,5 +1,6 @@
 import itertools
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ def test_sampler_has_shards_fetched_ahead_through_all_windows(
     monkeypatch.setattr(RemoteFolder, "_fetch", noted)
     for batch in Sampler(ds, 2, shuffle="shard", shard_window=3, seed=3):
         until(nothing_ahead)  # a step that takes long
+        time.sleep(0.02)  # so that files of one step were opened before those of the next, in ticks of their clock
         ds.gather(batch)
     # More than a quarter of the cache is a window, and two are less than all of it.
     assert len(entries) > 2 * 3

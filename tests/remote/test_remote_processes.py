@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ import pytest
 import audiochunk
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.reader.sampler import Sampler
+from audiochunk.storage import claims
+from tests.waiting import LONG_S
 
 from .conftest import put
-from .reading import total_of
+from .reading import nothing_ahead, total_of, until
 from .servers import Proxy
 
 # From 3.12 on, Python warns of every fork of a process that has threads; that it works is what is tested.
@@ -52,7 +55,7 @@ def test_processes_share_what_one_has_fetched(
         process.start()
     assert total_of(ds) == total
     for process in processes:
-        process.join(60)
+        process.join(LONG_S)
     assert [process.exitcode for process in processes] == [0] * 3
     for entry in ds.manifest.shards:
         assert proxy.count(f"GET /{s3[5:]}/shards/{entry.name}") <= 1
@@ -71,7 +74,7 @@ def test_fork_while_threads_fetch_does_not_hang(raw_dataset: Path, proxy: Proxy,
         processes[-1].start()
         time.sleep(0.03)
     for process in processes:
-        process.join(60)
+        process.join(LONG_S)
     assert [process.exitcode for process in processes] == [0] * 4
     assert total_of(ds) == total
 
@@ -108,26 +111,37 @@ _READ = """
 import sys, audiochunk
 ds = audiochunk.open(sys.argv[1])
 print("open", flush=True)
+sys.stdin.readline()
 print(int(sum(chunk.sum(dtype="int64") for chunk in ds)))
 """
 
 
 def test_process_that_is_killed_while_it_fetches_leaves_nothing_that_blocks_or_is_believed(
-    raw_dataset: Path, proxy: Proxy, s3: str, cache: Path
+    raw_dataset: Path, proxy: Proxy, s3: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = put(raw_dataset, s3)
     total = total_of(audiochunk.open(raw_dataset))
-    proxy.bytes_per_s = 60_000
-    for after in (0.1, 0.25, 0.4):
-        process = subprocess.Popen([sys.executable, "-c", _READ, url], stdout=subprocess.PIPE, text=True)
+    for half in (0, 5000, 9000):
+        process = subprocess.Popen([sys.executable, "-c", _READ, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert process.stdin is not None
         assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
-        time.sleep(after)
+        assert process.stdout.readline() == b"open\n"
+        proxy.halt_after, proxy.halted = half, 0
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+        until(lambda: proxy.halted)
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
-    proxy.bytes_per_s = 0
-    begun = time.monotonic()
-    assert total_of(audiochunk.open(url)) == total
-    assert time.monotonic() - begun < 20
+        process.stdin.close()
+        proxy.halt_after = None
+        assert list(cache.glob("*.lock"))
+
+    def wait(_: float) -> None:
+        pytest.fail("who is dead was waited for")
+
+    monkeypatch.setattr(claims, "time", SimpleNamespace(monotonic=time.monotonic, sleep=wait))
+    ds = audiochunk.open(url)
+    assert sum(int(ds[i].sum(dtype=np.int64)) for i in range(len(ds))) == total
+    until(nothing_ahead)
     assert not list(cache.glob("*.lock"))

@@ -22,6 +22,7 @@ from audiochunk.signal import sndfile
 from audiochunk.signal.audio import EXTENSIONS, AudioInfo, Recording, from_floats, probe, read
 from audiochunk.signal.opening import open_file, open_regular
 from audiochunk.signal.wav import WavForm
+from tests.waiting import LONG_S
 
 from .wavs import ALAW, FLOAT, MULAW, data, ds64, extensible, floats, fmt, integers, part, wave
 
@@ -698,7 +699,7 @@ def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     # In a thread, so that waiting would be a failure and not the end of all tests.
     thread = threading.Thread(target=lambda: reasons.append(refusal(path)), daemon=True)
     thread.start()
-    thread.join(timeout=20)
+    thread.join(timeout=LONG_S)
     assert reasons == ["not a regular file"]
 
 

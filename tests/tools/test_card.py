@@ -515,6 +515,7 @@ def test_a_build_finds_a_dataset_with_a_card_up_to_date_and_leaves_the_card_alon
     write_card(folder, ABOUT)
     (folder / ".gitattributes").touch()
     before = {name: (folder / name).read_bytes() for name in (README, CROISSANT, ".gitattributes")}
+    os.utime(folder / "manifest.json", (1, 1))
     sealed = (folder / "manifest.json").stat().st_mtime_ns
     build(tmp_path, {})
     assert (folder / "manifest.json").stat().st_mtime_ns == sealed

@@ -494,6 +494,8 @@ def test_another_shard_size_is_found(raw: Path) -> None:
 
 
 def test_verify_changes_nothing(raw: Path) -> None:
+    for path in raw.iterdir():
+        os.utime(path, (1, 1))
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in raw.iterdir()}
     for path in raw.iterdir():
         path.chmod(stat.S_IRUSR)
