@@ -1,7 +1,9 @@
 """Object stores to read from and write to: S3 on loopback, with and without faults, and fsspec's own in memory."""
 
+import functools
 import itertools
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,8 +91,17 @@ def memory(environment: pytest.MonkeyPatch) -> str:
     """The URL of an empty folder in the memory of this process."""
     from fsspec.implementations.memory import MemoryFileSystem
 
+    lock, pipe_file = threading.Lock(), MemoryFileSystem.pipe_file
+
+    @functools.wraps(pipe_file)
+    def one_by_one(*args: Any, **kwargs: Any) -> None:
+        with lock:
+            pipe_file(*args, **kwargs)
+
     environment.setattr(MemoryFileSystem, "store", {})
     environment.setattr(MemoryFileSystem, "pseudo_dirs", [""])
+    # It looks whether an object is there, and then makes it; threads may come in between.
+    environment.setattr(MemoryFileSystem, "pipe_file", one_by_one)
     return "memory://folder"
 
 

@@ -15,8 +15,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 _SERVE = """
-import sys
+import sys, threading
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
+
+# It looks whether an object is there, and then makes it: a store that must not be overwritten does both at once.
+lock, put_object = threading.Lock(), S3Response.put_object
+
+def put_one_by_one(self):
+    with lock:
+        return put_object(self)
+
+S3Response.put_object = put_one_by_one
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
 print(*server.get_host_and_port(), flush=True)
