@@ -2,6 +2,7 @@ import io
 import multiprocessing
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import threading
@@ -201,9 +202,11 @@ def test_fetch_notices_that_the_object_was_written_to(proxy: Proxy, s3: str, sma
 
 
 def test_store_that_is_not_there_is_told(s3: str, environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("AWS_ENDPOINT_URL", "http://user:odd-password@127.0.0.1:9")
-    with pytest.raises(StoreError, match="the store cannot be reached") as caught:
-        Objects(s3).read("a")
+    with socket.socket() as nobody:  # its port is taken, and does not listen
+        nobody.bind(("127.0.0.1", 0))
+        environment.setenv("AWS_ENDPOINT_URL", f"http://user:odd-password@127.0.0.1:{nobody.getsockname()[1]}")
+        with pytest.raises(StoreError, match="the store cannot be reached") as caught:
+            Objects(s3).read("a")
     assert "odd-password" not in "".join(traceback.format_exception(caught.value))
 
 
