@@ -96,6 +96,8 @@ def test_threads_share_a_dataset(dataset: Path, s3: str, cache: Path) -> None:
     assert not wrong
 
 
+# On a machine with one CPU, two workers are more than torch thinks right.
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 def test_data_loader_with_workers_reads_it(raw_dataset: Path, s3: str, cache: Path) -> None:
     torch = pytest.importorskip("torch", reason="no torch")
     ds = audiochunk.open(put(raw_dataset, s3))
