@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from audiochunk.errors import MachineError, RecordingError, StoreError, printable, reason
+from audiochunk.errors import MachineError, ObjectLostError, RecordingError, StoreError, printable, reason
 from audiochunk.pipeline.executors import Cluster, Workers
 from audiochunk.pipeline.inputs import is_store
 from audiochunk.pipeline.packed import Packed
@@ -90,15 +90,8 @@ def site(
 def _write_token(token: bytes, content: bytes) -> None:
     try:
         write_place(token, content)
-    except StoreError as error:
-        if is_gone(error):
-            raise _taken_over(token) from None
-        raise
-
-
-def is_gone(error: StoreError) -> bool:
-    """Whether a store did as it was told, and what was written is not there: another build may have removed it."""
-    return " were written, " in error.args[1]
+    except ObjectLostError:
+        raise _taken_over(token) from None
 
 
 def _samples(root: bytes, planned: Plan) -> Iterator[Sample]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from audiochunk.config import Encoding
-from audiochunk.errors import MachineError, OutputExistsError, StoreError, printable
+from audiochunk.errors import MachineError, ObjectLostError, OutputExistsError, printable
 from audiochunk.pipeline import output, store_output
 from audiochunk.pipeline.built import Built
 from audiochunk.pipeline.executors import Workers
@@ -24,7 +24,7 @@ from audiochunk.pipeline.places import in_store, temporary_place
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.seal import entries_of, manifest_of
-from audiochunk.pipeline.site import TOKEN, Site, check_token, is_gone, site
+from audiochunk.pipeline.site import TOKEN, Site, check_token, site
 from audiochunk.pipeline.store_output import WORK, Holding
 from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher
@@ -135,8 +135,8 @@ def _told(seen: Site | None) -> Iterator[None]:
     """Say that another build has taken over where that is why something that was written is gone."""
     try:
         yield
-    except (StoreError, FileNotFoundError) as error:
-        if seen is not None and (isinstance(error, FileNotFoundError) or is_gone(error)):
+    except (ObjectLostError, FileNotFoundError):
+        if seen is not None:
             check_token(seen)
         raise
 

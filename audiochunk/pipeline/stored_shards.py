@@ -14,7 +14,7 @@ from contextlib import suppress
 import msgspec
 import xxhash
 
-from audiochunk.errors import StoreError
+from audiochunk.errors import ObjectLostError, StoreError
 from audiochunk.pipeline.places import in_store, temporary_place
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, fits, make_shard
 from audiochunk.storage.manifest import BUILD_FOLDER
@@ -93,7 +93,7 @@ def keep(scratch: bytes, task: ShardTask, record: ShardRecord, *, check: Callabl
     info = out.stat(task.name)
     check()
     if info is None or info.size != record.bytes:
-        raise StoreError(out.url_of(task.name), f"{record.bytes:,} bytes were named so, others are there", "try again")
+        raise ObjectLostError(out.url_of(task.name), f"{record.bytes:,} bytes were named so, others are there", "try again")
     stored = StoredRecord(record, info.version)
     out.write(record_name(task.name), msgspec.json.encode(stored))
     return info.version

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from audiochunk.errors import StoreError
+from audiochunk.errors import ObjectLostError, StoreError
 from audiochunk.storage.connection import Connection
 from audiochunk.storage.files import copy_whole, write_whole
 from audiochunk.storage.object_info import ObjectInfo
@@ -141,7 +141,7 @@ class Objects:
         """Make an object of bytes; whoever looks sees all of it or what was there before.
 
         Raises:
-            StoreError: it could not be written.
+            StoreError: it could not be written; ObjectLostError: it is not there afterwards.
         """
 
         def put(fs: Any) -> None:
@@ -157,7 +157,7 @@ class Objects:
         """Make an object of a file; whoever looks sees all of it or what was there before.
 
         Raises:
-            StoreError: it could not be written, or is not of the file's size afterwards.
+            StoreError: it could not be written; ObjectLostError: it is not there afterwards, of the file's size.
         """
         size = local.stat().st_size
 
@@ -175,7 +175,7 @@ class Objects:
 
         Raises:
             FileNotFoundError: there is no such object.
-            StoreError: the store refused.
+            StoreError: the store refused; ObjectLostError: the copy is not there afterwards.
         """
         size = self._size(name)
         self.call("copied", name, lambda fs: fs.cp_file(self.path(fs, name), self.path(fs, to)))
@@ -245,7 +245,7 @@ class Objects:
         found = self.stat(name)
         if found is None or found.size != size:
             there = "nothing is" if found is None else f"{found.size:,} bytes are"
-            raise StoreError(self.url_of(name), f"{size:,} bytes were written, {there} there", "try again")
+            raise ObjectLostError(self.url_of(name), f"{size:,} bytes were written, {there} there", "try again")
 
     def _missing(self, name: str) -> FileNotFoundError:
         return FileNotFoundError(errno.ENOENT, "there is no such object", self.url_of(name))
