@@ -90,6 +90,7 @@ def require_folders(*places: str | os.PathLike[str]) -> None:
     """
     for place in places:
         if isinstance(place, str) and is_url(place):
+            local_path(place)  # which refuses what must not be shown
             raise ConfigError(
                 f"{printable(place)}: a job array needs folders that all of its machines see, by their paths;"
                 " `audiochunk build` takes URLs, also with --executor dask://HOST:PORT"
