@@ -99,7 +99,7 @@ class Objects:
         start = len(root.rstrip("/")) + 1
         for path, info in infos.items():
             name = path[start:]
-            if name.startswith(prefix) and info["type"] == "file":
+            if name and name.startswith(prefix) and info["type"] == "file":
                 yield ObjectInfo.of(name, info)
 
     def read(self, name: str, start: int = 0, size: int | None = None) -> bytes:
@@ -137,8 +137,10 @@ class Objects:
         if self.stat(name) != before:
             raise StoreError(self.url_of(name), "was written to while it was read", "try again when it is at rest")
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes, *, look: bool = True) -> None:
         """Make an object of bytes; whoever looks sees all of it or what was there before.
+
+        `look` is whether to see that it is there afterwards.
 
         Raises:
             StoreError: it could not be written; ObjectLostError: it is not there afterwards.
@@ -151,7 +153,8 @@ class Objects:
                 fs.pipe_file(self.path(fs, name), data)
 
         self.call("written", name, put)
-        self._check_size(name, len(data))
+        if look:
+            self._check_size(name, len(data))
 
     def upload(self, local: Path, name: str) -> None:
         """Make an object of a file; whoever looks sees all of it or what was there before.
@@ -170,17 +173,17 @@ class Objects:
         self.call("written", name, put)
         self._check_size(name, size)
 
-    def rename(self, name: str, to: str) -> None:
-        """Have the store copy an object, and remove the first.
+    def rename(self, name: str, to: str, *, size: int) -> ObjectInfo:
+        """Have the store copy an object of so many bytes, and remove the first; what it says of the copy.
 
         Raises:
             FileNotFoundError: there is no such object.
-            StoreError: the store refused; ObjectLostError: the copy is not there afterwards.
+            StoreError: the store refused; ObjectLostError: the copy is not there afterwards, of that size.
         """
-        size = self._size(name)
         self.call("copied", name, lambda fs: fs.cp_file(self.path(fs, name), self.path(fs, to)))
-        self._check_size(to, size)
+        copy = self._check_size(to, size)
         self.remove(name)
+        return copy
 
     def remove(self, name: str) -> None:
         """Remove an object; one that is not there is no error.
@@ -200,7 +203,7 @@ class Objects:
             page = self.call("listed", prefix, lambda fs: fs.call_s3("list_objects_v2", **options))
             for found in page.get("Contents", ()):
                 name = found["Key"][len(root) :]
-                if not name.endswith("/"):  # what consoles make to show an empty folder
+                if name and not name.endswith("/"):  # what consoles make to show an empty folder
                     yield ObjectInfo.of(name, found)
             if not page.get("IsTruncated"):
                 return
@@ -241,11 +244,12 @@ class Objects:
             raise self._missing(name)
         return info.size
 
-    def _check_size(self, name: str, size: int) -> None:
+    def _check_size(self, name: str, size: int) -> ObjectInfo:
         found = self.stat(name)
         if found is None or found.size != size:
             there = "nothing is" if found is None else f"{found.size:,} bytes are"
             raise ObjectLostError(self.url_of(name), f"{size:,} bytes were written, {there} there", "try again")
+        return found
 
     def _missing(self, name: str) -> FileNotFoundError:
         return FileNotFoundError(errno.ENOENT, "there is no such object", self.url_of(name))
