@@ -83,7 +83,7 @@ def start_pool(workers: int) -> ProcessPoolExecutor:
 def _keep_paths_of_sockets_short() -> None:
     """Have multiprocessing put the socket of its server where the path fits, if that of `TMPDIR` is too long.
 
-    Python does so itself from 3.14 on.
+    Later versions of Python do so themselves.
 
     Raises:
         MachineError: there is no such place.

@@ -25,8 +25,9 @@ def scratch_folder() -> Iterator[Path]:
     prefix = f"audiochunk-build-{host}-"
     _sweep(Path(tempfile.gettempdir()), prefix)
     with tempfile.TemporaryDirectory(prefix=prefix) as name, Path(name, f"{_LOCK}.new").open("xb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        Path(held.name).rename(Path(name, _LOCK))  # only now: a folder without a lock is left alone
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(held, fcntl.LOCK_EX)
+            Path(held.name).rename(Path(name, _LOCK))  # only now: a folder without this file is left alone
         yield Path(name)
 
 
