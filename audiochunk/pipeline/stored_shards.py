@@ -136,10 +136,7 @@ class _Digest:
 
 
 def _read(out: Objects, name: str) -> StoredRecord | None:
-    at = record_name(name)
     try:
-        # All that is there, by one request: what was cut is no JSON.
-        said = out.call("read", at, lambda fs: fs.cat_file(out.path(fs, at)))
-        return msgspec.json.decode(said, type=StoredRecord)
+        return msgspec.json.decode(out.read(record_name(name)), type=StoredRecord)
     except (FileNotFoundError, ValueError):  # DecodeError is a ValueError, as is bad UTF-8
         return None
