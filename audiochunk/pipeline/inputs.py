@@ -12,7 +12,7 @@ from audiochunk.storage.urls import is_url, local_path
 
 if TYPE_CHECKING:
     from audiochunk.config import Encoding
-    from audiochunk.pipeline.parts import Opener, TaskPart
+    from audiochunk.pipeline.parts import Opener, Part
 
 
 def is_store(root: bytes) -> bool:
@@ -103,7 +103,7 @@ def absolute(root: bytes) -> bytes:
 
 
 @contextmanager
-def opened_input(root: bytes, parts: "Sequence[TaskPart]", encoding: "Encoding") -> "Iterator[int | Opener | None]":
+def opened_input(root: bytes, parts: "Sequence[Part]", encoding: "Encoding") -> "Iterator[int | Opener | None]":
     """The input folder, for opening the recordings of parts in their order.
 
     Yields:
