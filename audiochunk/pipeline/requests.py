@@ -8,6 +8,8 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, ParamSpec, TypeVar
 
+from audiochunk.errors import MachineError
+
 MOMENT_S = 1.0  # for requests that are under way, where a build ends early; a store that works answers many times over
 
 P = ParamSpec("P")
@@ -44,18 +46,27 @@ class Requests(Executor):
 
         Raises:
             RuntimeError: after `shutdown`.
+            MachineError: not one thread can begin.
         """
         future: Future[T] = Future()
         with self._lock:
             if self._is_shut:
                 raise RuntimeError("submit after shutdown")
+            if len(self._threads) < min(self._unfinished + 1, self._most):
+                self._begin_thread()
             self._queue.put((future, lambda: fn(*args, **kwargs)))
             self._unfinished += 1
-            if len(self._threads) < min(self._unfinished, self._most):
-                thread = Thread(target=self._work, name="audiochunk-request", daemon=True)
-                thread.start()
-                self._threads.append(thread)
         return future
+
+    def _begin_thread(self) -> None:
+        thread = Thread(target=self._work, name="audiochunk-request", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if self._threads:
+                return  # fewer do it, too
+            raise MachineError(f"no thread can begin ({error}); allow more processes (ulimit -u)") from error
+        self._threads.append(thread)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more; have the threads end once there is nothing left to do.

@@ -48,6 +48,8 @@ class Objects:
         self._scheme, rest = parts(url)
         self.url = f"{self._scheme}://{rest or '/'}"
         self._connection = Connection(self._scheme)
+        #: The Hub's listings are kept even where none are wanted.
+        self._anew: dict[str, Any] = {"refresh": True} if self._scheme == "hf" else {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Objects, (self.url,)
@@ -71,10 +73,8 @@ class Objects:
         Raises:
             StoreError: the store could not be asked.
         """
-        # The Hub's listings are kept even where none are wanted.
-        options = {"refresh": True} if self._scheme == "hf" else {}
         try:
-            info = self.call("asked for", name, lambda fs: fs.info(self.path(fs, name), **options))
+            info = self.call("asked for", name, lambda fs: fs.info(self.path(fs, name), **self._anew))
         except (FileNotFoundError, NotADirectoryError):
             return None
         return None if info["type"] == "directory" else ObjectInfo.of(name, info)
@@ -91,7 +91,12 @@ class Objects:
         below = prefix.rpartition("/")[0]
         try:
             found = self.call(
-                "listed", below, lambda fs: (self.path(fs, ""), fs.find(self.path(fs, below), detail=True))
+                "listed",
+                below,
+                lambda fs: (
+                    self.path(fs, ""),
+                    fs.find(self.path(fs, below), detail=True, **self._anew),
+                ),
             )
         except (FileNotFoundError, NotADirectoryError):
             return
@@ -207,7 +212,9 @@ class Objects:
                     yield ObjectInfo.of(name, found)
             if not page.get("IsTruncated"):
                 return
-            options["ContinuationToken"] = page["NextContinuationToken"]
+            before, options["ContinuationToken"] = options.get("ContinuationToken"), page.get("NextContinuationToken")
+            if options["ContinuationToken"] in (None, before):
+                raise StoreError(self.url, "lists a part, and not how to go on", "use a store that lists all")
 
     def _piece(self, name: str, start: int, size: int) -> bytes:
         """So many bytes of an object, no more than fit into one request."""

@@ -6,11 +6,12 @@ import sys
 import time
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
 import audiochunk
+from audiochunk.errors import MachineError
 from audiochunk.pipeline.requests import Requests, attempt
 
 
@@ -81,3 +82,22 @@ def test_threads_that_hang_do_not_keep_a_process_from_ending() -> None:
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=40, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_where_no_more_threads_can_begin_fewer_do_it(monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
+    start, left = Thread.start, [allowed]
+
+    def limited(self: Thread) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(Thread, "start", limited)
+    with Requests(4) as threads:
+        if allowed:
+            assert [threads.submit(abs, -n) for n in range(9)][8].result(30) == 8
+        else:
+            with pytest.raises(MachineError, match=r"no thread can begin \(can't start new thread\)"):
+                threads.submit(int)
