@@ -115,9 +115,10 @@ def attempt(act: Callable[[], object]) -> None:
     """Do what is better done than not, where a build ends early: it is waited for a moment, and may fail."""
 
     def do() -> None:
-        with suppress(Exception):
+        with suppress(BaseException):  # a thread of its own: no interrupt comes here
             act()
 
     thread = Thread(target=do, name="audiochunk-request", daemon=True)
-    thread.start()
-    thread.join(MOMENT_S)
+    with suppress(RuntimeError):  # no thread can begin
+        thread.start()
+        thread.join(MOMENT_S)
