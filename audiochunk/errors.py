@@ -122,6 +122,10 @@ class StoreError(MachineError):
         return f"{printable(name)}: {happened}; {advice}"
 
 
+class ObjectLostError(StoreError):
+    """A store did as it was told, and what was written is not there: somebody else may have removed it."""
+
+
 def raise_if_out_of_files(error: OSError) -> None:
     """Tell a limit of this process from a fault of the file that it was about to open.
 

@@ -15,6 +15,7 @@ from audiochunk.errors import (
     InputError,
     MachineError,
     NoDatasetError,
+    ObjectLostError,
     OutputExistsError,
     PassingRecordingError,
     RecordingError,
@@ -41,6 +42,7 @@ EXAMPLES: list[tuple[AudiochunkError, str, int]] = [
     (NoDatasetError(Path("shards"), "no dataset here"), "shards: no dataset here", 4),
     (MachineError("no room"), "no room", 6),
     (StoreError("s3://b/a", "could not be read", "try again"), "s3://b/a: could not be read; try again", 6),
+    (ObjectLostError("s3://b/a", "nothing is there", "try again"), "s3://b/a: nothing is there; try again", 6),
 ]
 by_class = pytest.mark.parametrize(
     ("error", "sentence", "exit_code"), EXAMPLES, ids=[type(error).__name__ for error, _, _ in EXAMPLES]

@@ -17,13 +17,14 @@ from pathlib import Path
 
 import msgspec
 
-from audiochunk.errors import MachineError, StoreError, printable
+from audiochunk.errors import MachineError, ObjectLostError, printable
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.inputs import is_store
 from audiochunk.pipeline.packed import Packed
 from audiochunk.pipeline.places import remove_place
+from audiochunk.pipeline.requests import MOMENT_S, Requests
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, build_shard, keep_shard, make_shard
-from audiochunk.pipeline.site import MOUNT, Site, check_token, is_gone, problem_here
+from audiochunk.pipeline.site import MOUNT, Site, check_token, problem_here
 from audiochunk.storage.files import fsync_path
 
 _NAMED_AT_ONCE = 8  # shards in a store: each takes a dozen requests, one after the other
@@ -57,9 +58,8 @@ def build_elsewhere(errand: Errand) -> Made:
         raise MachineError(f"worker {_name()}: {problem}")
     try:
         result, scratch = _make(errand.task, errand.site)
-    except StoreError as error:
-        if is_gone(error) and is_store(errand.task.folder):
-            check_token(errand.site)
+    except ObjectLostError:
+        check_token(errand.site)  # another build has removed it
         raise
     if scratch is None:
         return Made(_name(), result, None)
@@ -136,19 +136,14 @@ def build_shards(
 def _in_threads(
     accept: Callable[[Made, ShardTask], ShardResult], pairs: Iterator[tuple[Made, ShardTask]]
 ) -> Iterator[ShardResult]:
-    from concurrent.futures import ThreadPoolExecutor  # which builds into a folder need not load
-
-    threads = ThreadPoolExecutor(_NAMED_AT_ONCE)
     waiting: deque[Future[ShardResult]] = deque()
-    try:
+    with Requests(_NAMED_AT_ONCE, moment_s=MOMENT_S) as threads:
         for made, task in pairs:
             waiting.append(threads.submit(accept, made, task))
             while waiting and (waiting[0].done() or len(waiting) > _NAMED_AT_ONCE):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    finally:
-        threads.shutdown(cancel_futures=True)
 
 
 def _accept(made: Made, task: ShardTask, *, site: Site, fsync: bool) -> ShardResult:

@@ -12,7 +12,7 @@ from audiochunk.storage.urls import is_url, local_path
 
 if TYPE_CHECKING:
     from audiochunk.config import Encoding
-    from audiochunk.pipeline.parts import Opener, TaskPart
+    from audiochunk.pipeline.parts import Opener, Part
 
 
 def is_store(root: bytes) -> bool:
@@ -90,6 +90,7 @@ def require_folders(*places: str | os.PathLike[str]) -> None:
     """
     for place in places:
         if isinstance(place, str) and is_url(place):
+            local_path(place)  # which refuses what must not be shown
             raise ConfigError(
                 f"{printable(place)}: a job array needs folders that all of its machines see, by their paths;"
                 " `audiochunk build` takes URLs, also with --executor dask://HOST:PORT"
@@ -102,7 +103,7 @@ def absolute(root: bytes) -> bytes:
 
 
 @contextmanager
-def opened_input(root: bytes, parts: "Sequence[TaskPart]", encoding: "Encoding") -> "Iterator[int | Opener | None]":
+def opened_input(root: bytes, parts: "Sequence[Part]", encoding: "Encoding") -> "Iterator[int | Opener | None]":
     """The input folder, for opening the recordings of parts in their order.
 
     Yields:

@@ -8,7 +8,6 @@ from audiochunk.errors import InputError, RecordingsError, printable
 from audiochunk.pipeline import elsewhere
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.failures import Failures
-from audiochunk.pipeline.parts import TaskPart
 from audiochunk.pipeline.plan import Plan, ShardPlan
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask
 from audiochunk.pipeline.site import Site
@@ -132,22 +131,8 @@ def shard_task(
         work: the build folder, absolute.
         without: paths of recordings to leave out.
     """
-    parts = []
-    for part in shard.parts:
-        recording = part.recording
-        if recording.info is not None and recording.path not in without:
-            parts.append(
-                TaskPart(
-                    path=recording.path,
-                    bytes=recording.bytes,
-                    mtime_ns=recording.mtime_ns,
-                    info=recording.info,
-                    channel=part.channel,
-                    first=part.first,
-                    chunks=part.chunks,
-                )
-            )
-    return ShardTask(root, work, shard.split, shard.index, config.encoding, config.compression, tuple(parts))
+    parts = tuple(part for part in shard.parts if part.path not in without)
+    return ShardTask(root, work, shard.split, shard.index, config.encoding, config.compression, parts)
 
 
 def describe_and_advise(task: ShardTask) -> str:

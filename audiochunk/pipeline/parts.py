@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 
 from audiochunk.config import Encoding
-from audiochunk.errors import PassingRecordingError, RecordingError
+from audiochunk.errors import PassingRecordingError, RecordingError, printable
 from audiochunk.pipeline.inputs import opened_input
 from audiochunk.pipeline.interrupts import uninterrupted
+from audiochunk.pipeline.scan import Scanned
 from audiochunk.signal.audio import AudioInfo, Recording
 from audiochunk.signal.chunking import Span, Stream
 from audiochunk.signal.encode import arrange
@@ -27,26 +28,36 @@ _DECODED_AT_ONCE = 2**16  # frames
 _PADDED_AT_ONCE = 2**16  # codes
 
 
-class TaskPart(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """A run of chunks of one stream, with all that is needed to read it.
+class Part(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A run of chunks of one stream of one recording.
 
     Attributes:
-        path: of the recording, relative to the input folder.
-        bytes: of its file, and
-        mtime_ns: when that was last written: it must not have changed since.
-        info: what it holds.
+        recording: which one, as the scan found it: it must not have changed since.
         channel: of the stream under layout "split", else None.
         first: the first chunk, counted in the stream.
         chunks: how many.
     """
 
-    path: bytes
-    bytes: int
-    mtime_ns: int
-    info: AudioInfo
+    recording: Scanned
     channel: int | None
     first: int
     chunks: int
+
+    @property
+    def path(self) -> bytes:
+        """Of the recording, relative to the input folder."""
+        return self.recording.path
+
+    @property
+    def info(self) -> AudioInfo:
+        """What the recording holds.
+
+        Raises:
+            ValueError: it cannot be used, so that it has no chunks.
+        """
+        if self.recording.info is None:
+            raise ValueError(f"{printable(self.path)}: {self.recording.error}")
+        return self.recording.info
 
     def stream(self, encoding: Encoding) -> Stream:
         """The shape of the stream that the chunks are of."""
@@ -56,7 +67,7 @@ class TaskPart(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class Opener(Protocol):
     """An input folder that is none of this machine."""
 
-    def open(self, part: TaskPart) -> ByteSource:
+    def open(self, part: Part) -> ByteSource:
         """The recording that a part is of.
 
         Raises:
@@ -65,7 +76,7 @@ class Opener(Protocol):
         """
 
 
-def write_part(part: TaskPart, encoder: Encoder, *, root: bytes, folder: int | Opener | None) -> int:
+def write_part(part: Part, encoder: Encoder, *, root: bytes, folder: int | Opener | None) -> int:
     """Give an encoder the chunks of a part.
 
     Args:
@@ -107,7 +118,7 @@ def write_part(part: TaskPart, encoder: Encoder, *, root: bytes, folder: int | O
     return clipped
 
 
-def encode_part(part: TaskPart, encoding: Encoding, *, root: bytes) -> Generator[tuple[Octets, int], None, None]:
+def encode_part(part: Part, encoding: Encoding, *, root: bytes) -> Generator[tuple[Octets, int], None, None]:
     """The bytes of a part's chunks, piece by piece, each with the number of its samples beyond full scale.
 
     Every step is taken the plain way, so that what `write_part` makes can be compared with it.
@@ -132,15 +143,13 @@ def encode_part(part: TaskPart, encoding: Encoding, *, root: bytes) -> Generator
             close(source)
 
 
-def _open(part: TaskPart, root: bytes, folder: int | Opener | None) -> Source:
+def _open(part: Part, root: bytes, folder: int | Opener | None) -> Source:
     if folder is None or isinstance(folder, int):
         return open_file(part.path if folder is not None else os.path.join(root, part.path), dir_fd=folder)
     return folder.open(part)
 
 
-def _decode(
-    source: Source, part: TaskPart, stream: Stream, max_frames: int
-) -> Generator[tuple[Span, Decoded], None, None]:
+def _decode(source: Source, part: Part, stream: Stream, max_frames: int) -> Generator[tuple[Span, Decoded], None, None]:
     """The spans of a part in turn, each with its samples."""
     is_file = isinstance(source, int)
     if is_file:
@@ -154,26 +163,26 @@ def _decode(
             yield span, decoded
 
 
-def _padding(stream: Stream, part: TaskPart) -> int:
+def _padding(stream: Stream, part: Part) -> int:
     """Codes that complete the last chunk of a part."""
     return part.chunks * stream.codes_per_chunk - stream.real_codes(part.first, part.chunks)
 
 
-def _check_unchanged(source: Source, part: TaskPart) -> None:
+def _check_unchanged(source: Source, part: Part) -> None:
     if not isinstance(source, int):
         source.check()
         return
     now = os.fstat(source)
     check_regular(now, part.path)
-    if (now.st_size, modified_ns(now)) != (part.bytes, part.mtime_ns):
+    if (now.st_size, modified_ns(now)) != (part.recording.bytes, part.recording.mtime_ns):
         raise PassingRecordingError(
             part.path,
-            f"changed while the dataset was built: {part.bytes:,} bytes when it was scanned,"
+            f"changed while the dataset was built: {part.recording.bytes:,} bytes when it was scanned,"
             f" {now.st_size:,} now; build again",
         )
 
 
-def _count(mask: Mask | None, span: Span, part: TaskPart) -> int:
+def _count(mask: Mask | None, span: Span, part: Part) -> int:
     """How many of the samples that a span puts into the stream are marked."""
     if mask is None:
         return 0

@@ -65,7 +65,7 @@ def remove_place(place: bytes) -> None:
 
 def in_store(place: bytes) -> "tuple[Objects, str]":
     """The output folder that a place in its build folder is in, and the name of the object there."""
-    folder, _, name = os.fsdecode(place).rpartition("/")
+    folder, _, name = place.decode().rpartition("/")
     out, _, work = folder.rpartition("/")
     return objects_at(out), f"{work}/{name}"
 

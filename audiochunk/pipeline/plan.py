@@ -13,28 +13,13 @@ import msgspec
 from audiochunk.config import BuildConfig
 from audiochunk.errors import ConfigError, MachineError
 from audiochunk.pipeline.catalog import Catalog
+from audiochunk.pipeline.parts import Part
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.signal.audio import AudioInfo
 from audiochunk.signal.chunking import Stream
 from audiochunk.storage.shard import shard_name
 
 MOST_SHARDS = 2**21  # more than any manifest names: a plan of more is not made to its end
-
-
-class Part(msgspec.Struct, frozen=True, gc=False):
-    """A run of chunks of one stream of one recording.
-
-    Attributes:
-        recording: which one.
-        channel: of the stream under layout "split", else None.
-        first: the first chunk, counted in the stream.
-        chunks: how many.
-    """
-
-    recording: Scanned
-    channel: int | None
-    first: int
-    chunks: int
 
 
 class ShardPlan(msgspec.Struct, frozen=True):

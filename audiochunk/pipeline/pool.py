@@ -5,18 +5,22 @@ import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
+import multiprocessing.util
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from audiochunk.errors import ConfigError
+from audiochunk.errors import ConfigError, MachineError, printable, reason
 from audiochunk.pipeline.interrupts import held_back
 from audiochunk.storage.files import let_go_of_locks
 
+_MOST_SOCKET_BYTES = 103  # of a path; macOS takes no more, Linux 107
 _CANNOT_BEGIN = (
     "worker processes cannot begin, perhaps because they cannot import the script that calls audiochunk: the call"
     ' belongs under `if __name__ == "__main__":`, in a file; or use workers=1'
@@ -43,6 +47,7 @@ def start_pool(workers: int) -> ProcessPoolExecutor:
     is_fork = _has_one_thread()
     context: Any = multiprocessing.get_context("fork" if is_fork else "forkserver")
     if not is_fork:
+        _keep_paths_of_sockets_short()
         context.set_forkserver_preload(["audiochunk.pipeline.shards"])
         multiprocessing.resource_tracker.ensure_running()  # now: the server would start it, and it unblocks signals
     # The server has the environment of when it began; what a store is reached with may have been set since.
@@ -73,6 +78,31 @@ def start_pool(workers: int) -> ProcessPoolExecutor:
     if not is_fork:
         _wait_for(begun, pool)
     return pool
+
+
+def _keep_paths_of_sockets_short() -> None:
+    """Have multiprocessing put the socket of its server where the path fits, if that of `TMPDIR` is too long.
+
+    Later versions of Python do so themselves.
+
+    Raises:
+        MachineError: there is no such place.
+    """
+    process: Any = multiprocessing.current_process()
+    parent = process._config.get("tempdir") or os.path.join(tempfile.gettempdir(), "pymp-12345678")
+    if len(os.fsencode(os.path.join(parent, "listener-12345678"))) <= _MOST_SOCKET_BYTES:
+        return
+    try:
+        folder = tempfile.mkdtemp(prefix="pymp-", dir="/tmp")
+    except OSError as error:
+        raise MachineError(
+            f"{printable(tempfile.gettempdir())}: the path is too long for a socket of the worker processes, and /tmp"
+            f" cannot be used ({reason(error)}); set TMPDIR to a shorter one, or use one worker"
+        ) from error
+    multiprocessing.util.Finalize(
+        None, shutil.rmtree, args=(folder,), kwargs={"ignore_errors": True}, exitpriority=-100
+    )
+    process._config["tempdir"] = folder
 
 
 def _wait_for(begun: "Future[int]", pool: ProcessPoolExecutor) -> None:

@@ -26,14 +26,14 @@ def walk_objects(root: bytes) -> Iterator[Found]:
         InputError: there is no such bucket, or its objects are listed in another order.
         StoreError: it could not be asked.
     """
-    before = b""
+    before: bytes | None = None
     for info in _list(root):
         path = info.name.encode(errors="surrogatepass")  # which keeps the order of names
-        if path < before:
+        if before is not None and path <= before:
             raise InputError(
                 root,
-                f"the store does not list objects in the order of their keys ({printable(before)} came before"
-                f" {printable(path)}); copy them to a folder or to a store that does",
+                f"the store does not list objects in the order of their keys, each once ({printable(before)} came"
+                f" before {printable(path)}); copy them to a folder or to a store that does",
             )
         before = path
         if is_recording(path):

@@ -29,7 +29,7 @@ from audiochunk.pipeline.places import forget_stores, objects_at
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan, with_split_file
 from audiochunk.pipeline.seal import seal
-from audiochunk.pipeline.site import site
+from audiochunk.pipeline.site import site_of_folder
 from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.manifest import BUILD_FOLDER, RECORDINGS, Manifest
@@ -218,7 +218,7 @@ def make_and_seal(
     work = folder / BUILD_FOLDER
     making = Making(root, os.fsencode(work), planned, failures)
     with Table(planned, work / RECORDINGS, failures.reasons, watcher, earlier) as table:
-        with site(workers, root, os.fsencode(work), planned) as seen:
+        with site_of_folder(workers, root, os.fsencode(work), planned) as seen:
             making.shards(workers, watcher, site=seen, fsync=fsync, meanwhile=table.write_some)
         if earlier is None:
             making.refuse_nothing()

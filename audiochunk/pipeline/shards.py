@@ -13,7 +13,7 @@ from audiochunk.errors import DatasetError, PassingRecordingError, RecordingErro
 from audiochunk.pipeline.failures import Failure
 from audiochunk.pipeline.inputs import opened_input
 from audiochunk.pipeline.packed import Packed
-from audiochunk.pipeline.parts import TaskPart, write_part
+from audiochunk.pipeline.parts import Part, write_part
 from audiochunk.pipeline.versions import versions
 from audiochunk.signal.encoder import Encoder
 from audiochunk.signal.pcm import Octets
@@ -44,7 +44,7 @@ class ShardTask(Packed, frozen=True):
     index: int
     encoding: Encoding
     compression: Compression | None
-    parts: tuple[TaskPart, ...]
+    parts: tuple[Part, ...]
 
     @property
     def name(self) -> str:
@@ -160,10 +160,10 @@ def make_shard(task: ShardTask) -> tuple[ShardResult, Path | None]:
 
 
 def _failures(task: ShardTask, failed: dict[bytes, RecordingError]) -> Iterator[Failure]:
-    parts = {part.path: part for part in task.parts}
+    recordings = {part.path: part.recording for part in task.parts}
     for path, error in failed.items():
         is_passing = isinstance(error, PassingRecordingError)
-        yield Failure(path, parts[path].bytes, parts[path].mtime_ns, error.args[1], is_passing)
+        yield Failure(path, recordings[path].bytes, recordings[path].mtime_ns, error.args[1], is_passing)
 
 
 def keep_shard(scratch: Path, name: str, record: ShardRecord, *, fsync: bool) -> None:

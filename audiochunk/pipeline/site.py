@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 
-from audiochunk.errors import MachineError, RecordingError, StoreError, printable, reason
+from audiochunk.errors import MachineError, ObjectLostError, RecordingError, StoreError, printable, reason
 from audiochunk.pipeline.executors import Cluster, Workers
 from audiochunk.pipeline.inputs import is_store
 from audiochunk.pipeline.packed import Packed
 from audiochunk.pipeline.places import holds, objects_at, remove_place, temporary_place, write_place
 from audiochunk.pipeline.plan import Plan
+from audiochunk.pipeline.requests import attempt
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.versions import differences, versions
 from audiochunk.signal.opening import modified_ns, open_file
@@ -48,10 +50,31 @@ class Sample(Packed, frozen=True):
 
 
 @contextmanager
+def site_of_folder(workers: Workers, root: bytes, work: bytes, planned: Plan) -> Iterator[Site | None]:
+    """What workers must see of a build into a folder, as `site` gives it; None for those of this machine.
+
+    Args:
+        workers: who build shards.
+        root: the input folder, absolute, or its URL.
+        work: the build folder, absolute, whose lock the caller holds.
+        planned: what is built.
+
+    Raises:
+        MachineError: a worker is not what it must be, or does not see the folders.
+        OSError: the build folder could not be written.
+    """
+    if workers.executor is None:
+        yield None
+        return
+    with site(workers, root, work, planned) as seen:
+        yield seen
+
+
+@contextmanager
 def site(
     workers: Workers, root: bytes, work: bytes, planned: Plan, *, scratch: bytes = b"", token_name: str = TOKEN
-) -> Iterator[Site | None]:
-    """What workers on other machines must see of a build, once all that are there now do; None for those of this one.
+) -> Iterator[Site]:
+    """What workers must see of a build, with a token for it, once all that are there now do.
 
     Where shards go into a store, the workers of this machine are like any others.
 
@@ -67,9 +90,6 @@ def site(
         MachineError: a worker is not what it must be, or does not see the folders, or another build has taken over.
         OSError: the build folder could not be written.
     """
-    if workers.executor is None and not is_store(work):
-        yield None
-        return
     token, content = temporary_place(work, token_name), os.urandom(16).hex().encode()
     try:
         _write_token(token, content)
@@ -82,23 +102,17 @@ def site(
                 raise MachineError("\n".join(wrong[:_NAMED]) + more)
         yield expected
     finally:
-        # Before the seal: whoever is late must find it gone.
-        with suppress(StoreError):  # the next build clears it away
-            remove_place(token)
+        if is_store(token):
+            attempt(partial(remove_place, token))  # the next build clears it away
+        else:
+            remove_place(token)  # before the seal: whoever is late must find it gone
 
 
 def _write_token(token: bytes, content: bytes) -> None:
     try:
         write_place(token, content)
-    except StoreError as error:
-        if is_gone(error):
-            raise _taken_over(token) from None
-        raise
-
-
-def is_gone(error: StoreError) -> bool:
-    """Whether a store did as it was told, and what was written is not there: another build may have removed it."""
-    return " were written, " in error.args[1]
+    except ObjectLostError:
+        raise _taken_over(token) from None
 
 
 def _samples(root: bytes, planned: Plan) -> Iterator[Sample]:

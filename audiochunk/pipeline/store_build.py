@@ -7,29 +7,29 @@ nevertheless is told by its version, before the manifest is written.
 """
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from audiochunk.config import Encoding
-from audiochunk.errors import MachineError, OutputExistsError, StoreError, printable
+from audiochunk.errors import MachineError, ObjectLostError, OutputExistsError, printable
 from audiochunk.pipeline import output, store_output
 from audiochunk.pipeline.built import Built
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.failures import FAILURES, Failure, Failures
 from audiochunk.pipeline.making import GO_ON, Making
 from audiochunk.pipeline.marker import MARKER, begun_with, marker
-from audiochunk.pipeline.places import in_store, temporary_place
+from audiochunk.pipeline.places import holds, in_store, temporary_place
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.scan import Scanned
+from audiochunk.pipeline.scratch import scratch_folder
 from audiochunk.pipeline.seal import entries_of, manifest_of
-from audiochunk.pipeline.site import TOKEN, Site, check_token, is_gone, site
+from audiochunk.pipeline.site import TOKEN, Site, check_token, site
 from audiochunk.pipeline.store_output import WORK, Holding
 from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.creation import create
-from audiochunk.storage.files import TEMPORARY_SUFFIX
 from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, ShardEntry
 from audiochunk.storage.objects import Objects
 from audiochunk.storage.shard import shard_name
@@ -47,9 +47,9 @@ def up_to_date(found: Holding, manifest: Manifest, planned: Plan, watcher: Watch
     """
     output.check_options(manifest, found.out.url, planned.config)
     store_output.check_shards(found, manifest)
-    with tempfile.TemporaryDirectory(prefix="audiochunk-") as folder:
-        _fetch(found, Path(folder, RECORDINGS))
-        output.check_recordings(manifest, Path(folder), planned, watcher, shown=found.out.url)
+    with scratch_folder() as folder:
+        _fetch(found, folder / RECORDINGS)
+        output.check_recordings(manifest, folder, planned, watcher, shown=found.out.url)
     if found.is_begun and _is_still(found, manifest):
         store_output.remove_work(found.out)
     return Built(manifest, planned, {}, up_to_date=True)
@@ -99,12 +99,10 @@ def build(root: bytes, out: Objects, planned: Plan, workers: Workers, *, overwri
     before = begun_with(_read_marker(out)) if WORK + MARKER in found.infos else None
     token_name = store_output.token_after(found.infos)
     with (
-        tempfile.TemporaryDirectory(prefix="audiochunk-") as folder,
+        scratch_folder() as folder,
         site(workers, root, work, planned, scratch=os.fsencode(folder), token_name=token_name) as seen,
         _told(seen),
     ):
-        if seen is None:
-            raise AssertionError("a build into a store has a token")
         # Not before there is a token: of two that begin at once, at least one sees the other's.
         _take_over(seen)
         # What was done before that one was stopped is only now seen for certain.
@@ -116,28 +114,26 @@ def build(root: bytes, out: Objects, planned: Plan, workers: Workers, *, overwri
         if before is not None and before != planned.config:
             differing = ", ".join(before.differences(planned.config))
             watcher.warn(f"the build that was interrupted had other options ({differing}); what still fits is kept")
-        failures = StoredFailures(Path(folder), out, planned.config.encoding, seen)
+        failures = StoredFailures(folder, out, planned.config.encoding, seen)
         if planned.config.options.on_error == "skip":
             failures.recall(planned.recordings)
         making = Making(root, work, planned, failures)
-        with Table(planned, Path(folder, RECORDINGS), failures.reasons, watcher) as table:
+        with Table(planned, folder / RECORDINGS, failures.reasons, watcher) as table:
             if overwrite:
-                check_token(seen)
-                store_output.clear(now)
+                store_output.clear(now, partial(check_token, seen))
             making.shards(workers, watcher, site=seen, fsync=False, meanwhile=table.write_some)
             making.refuse_nothing()
-            manifest = _seal(out, planned, making, failures, table=Path(folder, RECORDINGS), rows=table, seen=seen)
+            manifest = _seal(out, planned, making, failures, table=folder / RECORDINGS, rows=table, seen=seen)
     return Built(manifest, planned, failures.reasons, making.reused, making.rebuilt)
 
 
 @contextmanager
-def _told(seen: Site | None) -> Iterator[None]:
+def _told(seen: Site) -> Iterator[None]:
     """Say that another build has taken over where that is why something that was written is gone."""
     try:
         yield
-    except (StoreError, FileNotFoundError) as error:
-        if seen is not None and (isinstance(error, FileNotFoundError) or is_gone(error)):
-            check_token(seen)
+    except (ObjectLostError, FileNotFoundError):
+        check_token(seen)
         raise
 
 
@@ -164,7 +160,8 @@ def _take_over(seen: Site) -> None:
         StoreError: something could not be removed.
     """
     out, own = in_store(seen.token)
-    others = [info.name for info in out.list(WORK + TOKEN) if info.name != own]
+    tokens = (info.name for info in out.list(WORK + TOKEN) if store_output.is_temporary(info.name.removeprefix(WORK)))
+    others = [name for name in tokens if name != own]
     if any(store_output.token_order(name) > store_output.token_order(own) for name in others):
         raise MachineError(
             f"{printable(out.url)}: another build has begun there at the same time; this one ends here; build again"
@@ -173,7 +170,7 @@ def _take_over(seen: Site) -> None:
     store_output.remove_all(out, others)
     check_token(seen)
     # Listed now that nobody adds to them.
-    names = [info.name for info in out.list(WORK) if info.name.endswith(TEMPORARY_SUFFIX)]
+    names = [info.name for info in out.list(WORK) if store_output.is_temporary(info.name.removeprefix(WORK))]
     check_token(seen)
     store_output.remove_all(out, [name for name in names if not name.startswith(WORK + TOKEN)])
 
@@ -189,18 +186,18 @@ def _seal(
     _check_named(there, shards, planned, making.versions)
     names = {shard.name for shard in shards}
     more = [name for name in there.infos if there.is_recorded(name) and name not in names]
-    check_token(seen)
-    store_output.remove_all(out, more)
+    store_output.remove_all(out, more, partial(check_token, seen))
     # As with shards: another build removes it before it seals, so that it cannot be named over that one's.
     _, scratch = in_store(temporary_place(out.url_of(BUILD_FOLDER).encode(), RECORDINGS))
     out.upload(table, scratch)
     check_token(seen)
-    out.rename(scratch, RECORDINGS)
+    out.rename(scratch, RECORDINGS, size=table.stat().st_size)
     manifest = manifest_of(planned, shards, recordings, rows.totals)
     check_token(seen)
     if not create(out, MANIFEST, manifest.encode()):
         raise OutputExistsError(out.url, _MEANWHILE, "build again")
-    store_output.remove_work(out)
+    if holds(seen.token, seen.content):  # else another build is at work there already, and clears away
+        store_output.remove_work(out)
     return manifest
 
 

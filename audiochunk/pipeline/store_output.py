@@ -1,17 +1,18 @@
 """What lies at an output URL before a build, and what of it may go."""
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import msgspec
 
 from audiochunk.errors import DatasetError, OutputExistsError, StoreError, printable
 from audiochunk.pipeline.failures import FAILURES
 from audiochunk.pipeline.marker import MARKER, says_ours
+from audiochunk.pipeline.requests import MOMENT_S, Requests
 from audiochunk.pipeline.site import TOKEN
 from audiochunk.pipeline.stored_shards import record_name
-from audiochunk.storage.files import TEMPORARY_SUFFIX
 from audiochunk.storage.manifest import BESIDE, BUILD_FOLDER, MANIFEST, MAX_MANIFEST_BYTES, RECORDINGS, Manifest
 from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.objects import Objects
@@ -24,6 +25,7 @@ WORK = f"{BUILD_FOLDER}/"
 _MOST_DIGITS = 18  # of a number in a name; more are not audiochunk's
 _SHOWN = 3  # names in a message
 _AT_ONCE = 32  # objects that are removed, or looked into
+_TEMPORARY = re.compile(r"[^/]+\.\d+\.[0-9a-f]{8}\.tmp")  # of audiochunk.storage.files.temporary
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ def _head(found: Holding, name: str, most: int) -> bytes:
 def _shards(found: Holding, names: Iterable[str]) -> list[str]:
     """Names of the shards among them that audiochunk wrote."""
     of_shards = [name for name in names if is_shard_name(name)]
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
+    with Requests(_AT_ONCE) as threads:
         heads = threads.map(lambda name: _head(found, name, HEAD_BYTES), of_shards)
         return [name for name, head in zip(of_shards, heads, strict=True) if is_shard_head(name, head)]
 
@@ -177,18 +179,23 @@ def check_shards(found: Holding, manifest: Manifest) -> None:
             raise OutputExistsError(found.out.url, f"holds a damaged dataset ({shard.name}: {what})", _OVERWRITE)
 
 
-def clear(found: Holding) -> None:
+def clear(found: Holding, check: Callable[[], None]) -> None:
     """Remove the dataset at a URL: its manifest first, then what else audiochunk wrote there.
 
     Finished shards of an unfinished build stay.
 
+    Args:
+        found: what is there.
+        check: raises MachineError where another build has taken over.
+
     Raises:
+        MachineError: another build has taken over.
         StoreError: something could not be removed.
     """
     if MANIFEST in found.infos:
-        found.out.remove(MANIFEST)
-        found.out.remove(RECORDINGS)
-    remove_all(found.out, _shards(found, (name for name in found.infos if not found.is_recorded(name))))
+        for name in (MANIFEST, RECORDINGS):
+            remove_all(found.out, [name], check)
+    remove_all(found.out, _shards(found, (name for name in found.infos if not found.is_recorded(name))), check)
 
 
 def remove_work(out: Objects) -> None:
@@ -201,13 +208,20 @@ def remove_work(out: Objects) -> None:
     remove_all(out, [info.name for info in out.list(WORK + TOKEN) if is_known(info.name.removeprefix(WORK))])
     names = [info.name for info in out.list(WORK)]
     remove_all(out, [name for name in names if is_known(name.removeprefix(WORK))])
-    # The marker last: until then this is a build folder that the next build will know.
-    out.remove(WORK + MARKER)
+    # The marker last: until then this is a build folder that the next build will know. So it stays one where somebody
+    # else's is in it.
+    if all(is_known(name.removeprefix(WORK)) or name == WORK + MARKER for name in names):
+        out.remove(WORK + MARKER)
 
 
 def is_known(name: str) -> bool:
     """Whether audiochunk puts an object of that name into a build folder."""
-    return name == FAILURES or name.endswith(TEMPORARY_SUFFIX) or is_shard_name(name.removesuffix(".json"))
+    return name == FAILURES or is_temporary(name) or is_shard_name(name.removesuffix(".json"))
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a name in a build folder is one that audiochunk gives to what is not finished, or to a token."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def token_after(names: Iterable[str]) -> str:
@@ -221,12 +235,24 @@ def token_order(name: str) -> tuple[int, str]:
     return int(number) if number.isdecimal() and number.isascii() and len(number) < _MOST_DIGITS else 0, name
 
 
-def remove_all(out: Objects, names: Iterable[str]) -> None:
+def remove_all(out: Objects, names: Iterable[str], check: Callable[[], None] = lambda: None) -> None:
     """Remove objects, several at a time.
+
+    Args:
+        out: where they are.
+        names: of them.
+        check: called before each; what it raises ends this.
 
     Raises:
         StoreError: one could not be removed.
     """
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        for _ in threads.map(out.remove, names):
-            pass
+
+    def remove(name: str) -> None:
+        check()
+        out.remove(name)
+
+    left = iter(names)
+    with Requests(_AT_ONCE, moment_s=MOMENT_S) as threads:
+        while some := list(islice(left, 32 * _AT_ONCE)):
+            for _ in threads.map(remove, some):
+                pass

@@ -10,12 +10,15 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 import xxhash
 
 from audiochunk.errors import StoreError
 from audiochunk.pipeline.places import in_store, temporary_place
+from audiochunk.pipeline.requests import attempt
+from audiochunk.pipeline.scratch import scratch_folder
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, fits, make_shard
 from audiochunk.storage.manifest import BUILD_FOLDER
 from audiochunk.storage.objects import Objects
@@ -49,15 +52,15 @@ def make(task: ShardTask, *, scratch: bytes) -> tuple[ShardResult, bytes | None]
     before = _read(out, task.name)
     if before is not None and (version := _version_believed(before, task, out)) is not None:
         return ShardResult(task.split, task.index, before.record, reused=True, version=version), None
-    with tempfile.TemporaryDirectory(prefix="audiochunk-", dir=os.fsdecode(scratch) or None) as folder:
+    within = tempfile.TemporaryDirectory(dir=os.fsdecode(scratch)) if scratch else scratch_folder()
+    with within as folder:
         result, file = make_shard(msgspec.structs.replace(task, folder=os.fsencode(folder)))
         if file is None:
             raise AssertionError(f"{task.name}: found in a folder that was empty")
         try:
             out.upload(file, name)
         except BaseException:
-            with suppress(StoreError):
-                out.remove(name)
+            attempt(partial(out.remove, name))
             raise
     return msgspec.structs.replace(result, rebuilt=before is not None), place
 
@@ -82,7 +85,7 @@ def keep(scratch: bytes, task: ShardTask, record: ShardRecord, *, check: Callabl
     out.write(record_name(task.name), msgspec.json.encode(stored))
     try:
         check()
-        out.rename(name, task.name)
+        info = out.rename(name, task.name, size=record.bytes)
     except (StoreError, FileNotFoundError):
         check()  # another build has removed it
         with suppress(StoreError):
@@ -90,12 +93,10 @@ def keep(scratch: bytes, task: ShardTask, record: ShardRecord, *, check: Callabl
             if out.stat(task.name) is None:
                 out.remove(record_name(task.name))
         raise
-    info = out.stat(task.name)
     check()
-    if info is None or info.size != record.bytes:
-        raise StoreError(out.url_of(task.name), f"{record.bytes:,} bytes were named so, others are there", "try again")
     stored = StoredRecord(record, info.version)
-    out.write(record_name(task.name), msgspec.json.encode(stored))
+    # Not looked for afterwards: were this lost, the first one would have the shard fetched and its digest compared.
+    out.write(record_name(task.name), msgspec.json.encode(stored), look=False)
     return info.version
 
 

@@ -10,8 +10,8 @@ from audiochunk.storage.objects import Objects
 def create(objects: Objects, name: str, data: bytes) -> bool:
     """Make an object of bytes where there is none, and say whether it now is that one.
 
-    Of several who try at once one succeeds, where the store can see to that: S3 and Google Cloud Storage can. Elsewhere
-    it is looked for an object first.
+    It is looked for an object first. Of several who try at once one succeeds, where the store can see to that: S3 and
+    Google Cloud Storage can.
 
     Raises:
         StoreError: it could not be written.
@@ -30,9 +30,11 @@ def create(objects: Objects, name: str, data: bytes) -> bool:
             return None
         return True
 
-    made = objects.call("written", name, put)
-    if made is None and objects.stat(name) is None:
-        objects.write(name, data)
-        return True
+    made: bool | None = False
+    if objects.stat(name) is None:
+        made = objects.call("written", name, put)
+        if made is None:
+            objects.write(name, data)
+            return True
     # An answer may have been lost: what is there then is one's own.
     return made or objects.read(name) == data

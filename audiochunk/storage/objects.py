@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from audiochunk.errors import StoreError
+from audiochunk.errors import ObjectLostError, StoreError
 from audiochunk.storage.connection import Connection
 from audiochunk.storage.files import copy_whole, write_whole
 from audiochunk.storage.object_info import ObjectInfo
@@ -48,6 +48,8 @@ class Objects:
         self._scheme, rest = parts(url)
         self.url = f"{self._scheme}://{rest or '/'}"
         self._connection = Connection(self._scheme)
+        #: The Hub's listings are kept even where none are wanted.
+        self._anew: dict[str, Any] = {"refresh": True} if self._scheme == "hf" else {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Objects, (self.url,)
@@ -71,10 +73,8 @@ class Objects:
         Raises:
             StoreError: the store could not be asked.
         """
-        # The Hub's listings are kept even where none are wanted.
-        options = {"refresh": True} if self._scheme == "hf" else {}
         try:
-            info = self.call("asked for", name, lambda fs: fs.info(self.path(fs, name), **options))
+            info = self.call("asked for", name, lambda fs: fs.info(self.path(fs, name), **self._anew))
         except (FileNotFoundError, NotADirectoryError):
             return None
         return None if info["type"] == "directory" else ObjectInfo.of(name, info)
@@ -91,7 +91,12 @@ class Objects:
         below = prefix.rpartition("/")[0]
         try:
             found = self.call(
-                "listed", below, lambda fs: (self.path(fs, ""), fs.find(self.path(fs, below), detail=True))
+                "listed",
+                below,
+                lambda fs: (
+                    self.path(fs, ""),
+                    fs.find(self.path(fs, below), detail=True, **self._anew),
+                ),
             )
         except (FileNotFoundError, NotADirectoryError):
             return
@@ -99,7 +104,7 @@ class Objects:
         start = len(root.rstrip("/")) + 1
         for path, info in infos.items():
             name = path[start:]
-            if name.startswith(prefix) and info["type"] == "file":
+            if name and name.startswith(prefix) and info["type"] == "file":
                 yield ObjectInfo.of(name, info)
 
     def read(self, name: str, start: int = 0, size: int | None = None) -> bytes:
@@ -137,11 +142,13 @@ class Objects:
         if self.stat(name) != before:
             raise StoreError(self.url_of(name), "was written to while it was read", "try again when it is at rest")
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes, *, look: bool = True) -> None:
         """Make an object of bytes; whoever looks sees all of it or what was there before.
 
+        `look` is whether to see that it is there afterwards.
+
         Raises:
-            StoreError: it could not be written.
+            StoreError: it could not be written; ObjectLostError: it is not there afterwards.
         """
 
         def put(fs: Any) -> None:
@@ -151,13 +158,14 @@ class Objects:
                 fs.pipe_file(self.path(fs, name), data)
 
         self.call("written", name, put)
-        self._check_size(name, len(data))
+        if look:
+            self._check_size(name, len(data))
 
     def upload(self, local: Path, name: str) -> None:
         """Make an object of a file; whoever looks sees all of it or what was there before.
 
         Raises:
-            StoreError: it could not be written, or is not of the file's size afterwards.
+            StoreError: it could not be written; ObjectLostError: it is not there afterwards, of the file's size.
         """
         size = local.stat().st_size
 
@@ -170,17 +178,17 @@ class Objects:
         self.call("written", name, put)
         self._check_size(name, size)
 
-    def rename(self, name: str, to: str) -> None:
-        """Have the store copy an object, and remove the first.
+    def rename(self, name: str, to: str, *, size: int) -> ObjectInfo:
+        """Have the store copy an object of so many bytes, and remove the first; what it says of the copy.
 
         Raises:
             FileNotFoundError: there is no such object.
-            StoreError: the store refused.
+            StoreError: the store refused; ObjectLostError: the copy is not there afterwards, of that size.
         """
-        size = self._size(name)
         self.call("copied", name, lambda fs: fs.cp_file(self.path(fs, name), self.path(fs, to)))
-        self._check_size(to, size)
+        copy = self._check_size(to, size)
         self.remove(name)
+        return copy
 
     def remove(self, name: str) -> None:
         """Remove an object; one that is not there is no error.
@@ -200,11 +208,13 @@ class Objects:
             page = self.call("listed", prefix, lambda fs: fs.call_s3("list_objects_v2", **options))
             for found in page.get("Contents", ()):
                 name = found["Key"][len(root) :]
-                if not name.endswith("/"):  # what consoles make to show an empty folder
+                if name and not name.endswith("/"):  # what consoles make to show an empty folder
                     yield ObjectInfo.of(name, found)
             if not page.get("IsTruncated"):
                 return
-            options["ContinuationToken"] = page["NextContinuationToken"]
+            before, options["ContinuationToken"] = options.get("ContinuationToken"), page.get("NextContinuationToken")
+            if options["ContinuationToken"] in (None, before):
+                raise StoreError(self.url, "lists a part, and not how to go on", "use a store that lists all")
 
     def _piece(self, name: str, start: int, size: int) -> bytes:
         """So many bytes of an object, no more than fit into one request."""
@@ -241,11 +251,12 @@ class Objects:
             raise self._missing(name)
         return info.size
 
-    def _check_size(self, name: str, size: int) -> None:
+    def _check_size(self, name: str, size: int) -> ObjectInfo:
         found = self.stat(name)
         if found is None or found.size != size:
             there = "nothing is" if found is None else f"{found.size:,} bytes are"
-            raise StoreError(self.url_of(name), f"{size:,} bytes were written, {there} there", "try again")
+            raise ObjectLostError(self.url_of(name), f"{size:,} bytes were written, {there} there", "try again")
+        return found
 
     def _missing(self, name: str) -> FileNotFoundError:
         return FileNotFoundError(errno.ENOENT, "there is no such object", self.url_of(name))

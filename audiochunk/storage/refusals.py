@@ -70,7 +70,7 @@ def is_passing(error: Exception, scheme: str) -> bool:
         return True
     status = _status(error)
     if status is not None:
-        return status in (408, 429, 500, 502, 504) or (status == 503 and scheme not in _PATIENT)
+        return status in (408, 409, 429, 500, 502, 504) or (status == 503 and scheme not in _PATIENT)
     return scheme not in _PATIENT and (
         isinstance(error, (ConnectionError, TimeoutError)) or bool(_names(error) & {*_CUT, "ServerTimeoutError"})
     )

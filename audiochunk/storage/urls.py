@@ -66,7 +66,6 @@ def store_class(scheme: str) -> Any:
     Raises:
         ConfigError: there is none, or it is not installed.
     """
-    library = _LIBRARIES.get(scheme)
     try:
         import logging
 
@@ -76,10 +75,17 @@ def store_class(scheme: str) -> Any:
         if not logging.getLogger("gcsfs").handlers:
             logging.getLogger("gcsfs").addHandler(logging.NullHandler())
         return fsspec.get_filesystem_class(scheme)
-    except ImportError:
-        also = "" if library in (None, "s3fs") else f" {library}"
-        raise ConfigError(
-            f'{scheme}:// needs {library or "a library"} that is not installed: pip install "audiochunk[remote]"{also}'
-        ) from None
+    except ImportError as error:
+        library = _LIBRARIES.get(scheme) or _missing(error)
+        how = "pip install 'audiochunk[remote]'"
+        if library not in ("fsspec", "s3fs"):
+            how += f" {library}" if scheme in _LIBRARIES else ", and what fsspec's documentation says"
+        raise ConfigError(f"{scheme}:// URLs need {library}, which is not installed: {how}") from None
     except ValueError:
         raise ConfigError(f"no store is known by {scheme}://") from None
+
+
+def _missing(error: ImportError) -> str:
+    """The package that could not be imported."""
+    cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+    return (cause.name or "fsspec").partition(".")[0]

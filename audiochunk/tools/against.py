@@ -15,7 +15,7 @@ import xxhash
 
 from audiochunk.errors import RecordingError, printable
 from audiochunk.pipeline.inputs import absolute, input_root
-from audiochunk.pipeline.parts import TaskPart, encode_part
+from audiochunk.pipeline.parts import Part, encode_part
 from audiochunk.pipeline.plan import stream_of
 from audiochunk.pipeline.scan import Found, Globs, Scanned, probe_found, walk_input
 from audiochunk.signal.audio import AudioInfo
@@ -165,7 +165,7 @@ class _Comparison:
     ) -> Iterator[tuple[Octets, int]]:
         """The chunks of a stream as a build would make them."""
         n_chunks = stream_of(info, self._manifest.config).n_chunks
-        part = TaskPart(scanned.path, scanned.bytes, scanned.mtime_ns, info, channel, 0, n_chunks)
+        part = Part(scanned, channel, 0, n_chunks)
         return encode_part(part, self._encoding, root=self._root)
 
     def _stream(self, row: RecordingRow, scanned: Scanned, info: AudioInfo) -> Iterator[Finding]:

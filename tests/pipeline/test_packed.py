@@ -6,7 +6,7 @@ import pytest
 
 from audiochunk.config import BuildConfig, Compression, Encoding
 from audiochunk.pipeline.packed import Packed
-from audiochunk.pipeline.parts import TaskPart
+from audiochunk.pipeline.parts import Part
 from audiochunk.pipeline.scan import Found, Scanned, _Batch, _Probed
 from audiochunk.pipeline.shards import ShardTask
 from audiochunk.signal.audio import AudioInfo
@@ -26,7 +26,10 @@ DECODED = AudioInfo(8000, 1, 9, "PCM_16", None, False)
             7,
             Encoding(bits=16, byte_order="big", block=5),
             Compression(level=1, chunks_per_frame=1),
-            (TaskPart(b"\xff\n.wav", 2**62, 2**62, DIRECT, 3, 5, 6), TaskPart(b"b", 0, -1, DECODED, None, 0, 1)),
+            (
+                Part(Scanned(b"\xff\n.wav", 2**62, 2**62, DIRECT), 3, 5, 6),
+                Part(Scanned(b"b", 0, -1, DECODED), None, 0, 1),
+            ),
         ),
         ShardTask(b"", b"", "a", 0, BuildConfig().encoding, None, ()),
         _Batch(3, b"/r", (Found(b"a\xff.wav"), Found(b"d/", "closed"))),
@@ -42,6 +45,7 @@ def test_a_value_comes_back_equal(value: Packed, protocol: int) -> None:
 
 
 def test_a_task_takes_up_little_more_than_its_paths() -> None:
-    parts = tuple(TaskPart(b"speaker/%05d.wav" % n, 16_044, 10**18 + n, DECODED, None, 0, 3) for n in range(1000))
+    recordings = (Scanned(b"speaker/%05d.wav" % n, 16_044, 10**18 + n, DECODED) for n in range(1000))
+    parts = tuple(Part(recording, None, 0, 3) for recording in recordings)
     task = ShardTask(b"/r", b"/o", "train", 0, Encoding(), None, parts)
     assert len(pickle.dumps(task)) < 250 * len(parts)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiochunk.config import BuildConfig
-from audiochunk.pipeline.plan import Part, Plan, ShardPlan, plan
+from audiochunk.pipeline.parts import Part
+from audiochunk.pipeline.plan import Plan, ShardPlan, plan
 from audiochunk.pipeline.rows import rows
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.shards import ShardRecord

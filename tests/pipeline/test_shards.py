@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from audiochunk.config import BuildConfig
 from audiochunk.errors import MachineError
 from audiochunk.pipeline import shards
-from audiochunk.pipeline.parts import TaskPart, encode_part
+from audiochunk.pipeline.parts import Part, encode_part
 from audiochunk.pipeline.plan import Plan, plan
-from audiochunk.pipeline.scan import Globs, scan
+from audiochunk.pipeline.scan import Globs, Scanned, scan
 from audiochunk.pipeline.shards import ShardResult, ShardTask, build_shard, find_shard, record_path
 from audiochunk.signal import encoder
 from audiochunk.signal.encode import encode
@@ -76,7 +76,6 @@ class Project:
 
     def _task(self, made: Plan, number: int) -> ShardTask:
         shard = made.shards[number]
-        found = [(part.recording, part) for part in shard.parts]
         return ShardTask(
             root=os.fsencode(self.root),
             folder=os.fsencode(self.folder),
@@ -84,11 +83,7 @@ class Project:
             index=shard.index,
             encoding=made.config.encoding,
             compression=made.config.compression,
-            parts=tuple(
-                TaskPart(r.path, r.bytes, r.mtime_ns, r.info, part.channel, part.first, part.chunks)
-                for r, part in found
-                if r.info is not None
-            ),
+            parts=shard.parts,
         )
 
     def task(self, **options: Any) -> ShardTask:
@@ -390,20 +385,23 @@ def test_a_fingerprint_is_of_all_that_the_bytes_depend_on(built: Built, change: 
     assert msgspec.structs.replace(task, **change).fingerprint != task.fingerprint
 
 
-@pytest.mark.parametrize("field", TaskPart.__struct_fields__)
+@pytest.mark.parametrize("field", [*Part.__struct_fields__[1:], *Scanned.__struct_fields__[:-1]])
 def test_a_fingerprint_is_of_every_field_of_every_part(built: Built, field: str) -> None:
     _, task, _ = built
     part = task.parts[1]
     other = {
         "path": b"c.wav",
-        "bytes": part.bytes + 1,
-        "mtime_ns": part.mtime_ns + 1,
+        "bytes": part.recording.bytes + 1,
+        "mtime_ns": part.recording.mtime_ns + 1,
         "info": msgspec.structs.replace(part.info, frames=99),
         "channel": 0,
         "first": 1,
         "chunks": 2,
     }[field]
-    changed = msgspec.structs.replace(part, **{field: other})
+    is_of_part = field in Part.__struct_fields__
+    whole = part if is_of_part else part.recording
+    changed = msgspec.structs.replace(whole, **{field: other})
+    changed = changed if is_of_part else msgspec.structs.replace(part, recording=changed)
     assert changed != part
     assert msgspec.structs.replace(task, parts=(task.parts[0], changed)).fingerprint != task.fingerprint
 
@@ -483,7 +481,7 @@ def test_a_recording_that_changed_since_the_scan_is_left_out(
     result = build_shard(task)
     (failure,) = result.failed
     part = next(part for part in task.parts if part.path == b"b.wav")
-    assert (failure.path, failure.bytes, failure.mtime_ns) == (b"b.wav", part.bytes, part.mtime_ns)
+    assert (failure.path, failure.bytes, failure.mtime_ns) == (b"b.wav", part.recording.bytes, part.recording.mtime_ns)
     assert failure.passing == (reason != "not a regular file")
     assert failure.reason.startswith(reason)
     assert os.fspath(project.root) not in failure.reason

@@ -17,7 +17,7 @@ import audiochunk
 from audiochunk.config import BuildConfig, Encoding
 from audiochunk.errors import ConfigError, InputError, RecordingsError, StoreError
 from audiochunk.pipeline import object_source, remote_parts, run, scan
-from audiochunk.pipeline.parts import TaskPart, write_part
+from audiochunk.pipeline.parts import Part, write_part
 from audiochunk.pipeline.remote_parts import RemoteParts, frame_range
 from audiochunk.pipeline.remote_scan import probe_objects, walk_objects
 from audiochunk.pipeline.scan import Found
@@ -330,7 +330,7 @@ def test_a_part_in_the_middle_fetches_about_its_own_bytes(
     for one in scanned:
         asked.clear()
         assert one.info is not None
-        part = TaskPart(one.path, one.bytes, one.mtime_ns, one.info, None, 2000, 400)
+        part = Part(one, None, 2000, 400)
         encoder = Encoder(Encoding(), lambda n: np.empty(n, np.uint8), n_bytes=2**19)
         with RemoteParts(root, [part], Encoding()) as folder:
             write_part(part, encoder, root=root, folder=folder)

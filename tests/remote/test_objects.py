@@ -65,7 +65,7 @@ def test_what_was_written_is_read_found_listed_renamed_and_removed(
     assert [info.name for info in store.list("a/")] == ["a/b ü#+%41.wav"]
     assert store.stat("a") is None
     assert {name: store.stat(name) for name in listed} == listed
-    store.rename("big", "a/bigger")
+    assert store.rename("big", "a/bigger", size=len(BIG)) == store.stat("a/bigger")
     assert store.stat("big") is None
     assert store.read("a/bigger") == BIG
     for _ in range(2):
@@ -93,7 +93,7 @@ def test_what_is_not_there_is_no_such_object(url: str) -> None:
         lambda: store.read("nope"),
         lambda: store.read("nope", 0, 5),
         lambda: store.fetch("nope", io.BytesIO()),
-        lambda: store.rename("nope", "x"),
+        lambda: store.rename("nope", "x", size=1),
     ):
         with pytest.raises(FileNotFoundError, match=r"there is no such object: '.*/nope'"):
             use()

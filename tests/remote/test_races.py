@@ -170,7 +170,7 @@ def test_a_shard_of_somebody_else_is_not_replaced_even_if_that_is_said(memory: s
 def test_a_record_or_failure_that_came_late_is_cleared_away(memory: str, folder: Path) -> None:
     make(folder, memory)
     whole = objects_of(memory)
-    for name in ("train-00000.safetensors.json", "failed.jsonl", "train-00001.safetensors.vm.1.ab.tmp"):
+    for name in ("train-00000.safetensors.json", "failed.jsonl", "train-00001.safetensors.vm.1.0123abcd.tmp"):
         Objects(memory).write(f".build/{name}", b"{}")
         assert make(folder, memory).up_to_date
         assert objects_of(memory) == whole

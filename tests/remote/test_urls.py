@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from audiochunk.errors import ConfigError
+from audiochunk.pipeline.inputs import require_folders
 from audiochunk.storage.objects import Objects
 from audiochunk.storage.urls import is_url, local_path
 
@@ -26,17 +27,30 @@ def test_url_that_is_not_taken_is_told_without_what_is_secret(url: str, said: st
     assert "odd-secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["s3://key:odd-secret@bucket/x", "gs://bucket/x?token=odd-secret"])
+def test_job_arrays_refuse_urls_without_what_is_secret(url: str, tmp_path: Path) -> None:
+    for places in ((url, tmp_path), (tmp_path, url)):
+        with pytest.raises(ConfigError) as caught:
+            require_folders(*places)
+        assert "odd-secret" not in str(caught.value)
+    with pytest.raises(ConfigError, match="s3://bucket/x: a job array needs folders"):
+        require_folders("s3://bucket/x")
+
+
 def test_missing_library_is_told_with_what_to_install(environment: pytest.MonkeyPatch) -> None:
-    for scheme, library, said in (
-        ("s3", "s3fs", r'pip install "audiochunk\[remote\]"$'),
-        ("gs", "gcsfs", r'pip install "audiochunk\[remote\]" gcsfs$'),
-        ("hf", "huggingface_hub", r'pip install "audiochunk\[remote\]" huggingface_hub$'),
-        ("memory", "fsspec", r'pip install "audiochunk\[remote\]"$'),
+    how = "which is not installed: pip install 'audiochunk[remote]'"
+    for scheme, library, also in (
+        ("s3", "s3fs", ""),
+        ("gs", "gcsfs", " gcsfs"),
+        ("hf", "huggingface_hub", " huggingface_hub"),
+        ("abfs", "adlfs", ", and what fsspec's documentation says"),
+        ("memory", "fsspec", ""),
     ):
         environment.setitem(sys.modules, library, None)
         environment.delitem(sys.modules["fsspec.registry"]._registry, scheme, raising=False)
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(ConfigError) as caught:
             Objects(f"{scheme}://bucket/x")
+        assert str(caught.value) == f"{scheme}:// URLs need {library}, {how}{also}"
 
 
 def test_only_text_with_a_scheme_is_a_url() -> None:
