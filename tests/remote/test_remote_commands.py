@@ -108,6 +108,12 @@ def test_what_is_not_there_has_its_exit_code(s3: str, cache: Path) -> None:
         missing = call(command, f"{s3}/nothing")
         assert missing.exit_code == 4
         assert missing.output == f"audiochunk: {s3}/nothing: no dataset here: there is no manifest.json\n"
+        missing = call(command, "s3://no-such-bucket/x")
+        assert missing.exit_code == 4
+        assert missing.output == "audiochunk: s3://no-such-bucket/x: there is no such bucket: look at its name\n"
+    dead = call("inspect", "http://127.0.0.1:1/x")
+    assert dead.exit_code == 6
+    assert dead.output.startswith("audiochunk: http://127.0.0.1:1/x/manifest.json: could not be asked for: the store")
     odd = call("inspect", "odd://x/y")
     assert (odd.exit_code, odd.output) == (2, "audiochunk: no store is known by odd://\n")
 

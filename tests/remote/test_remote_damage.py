@@ -1,8 +1,10 @@
 import itertools
 import pickle
 import shutil
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +124,55 @@ def test_lasting_failure_is_of_the_store_and_gone_when_it_is(
 def test_no_dataset_and_one_that_is_damaged(raw_dataset: Path, s3: str, cache: Path) -> None:
     with pytest.raises(NoDatasetError, match=f"{s3}/nothing: no dataset here: there is no manifest.json"):
         audiochunk.open(f"{s3}/nothing")
-    with pytest.raises(NoDatasetError):
+    with pytest.raises(NoDatasetError, match="s3://no-such-bucket/shards: there is no such bucket: look at its name"):
         audiochunk.open("s3://no-such-bucket/shards")
+    Objects(f"{s3}/begun").write(".build/marker", b"")
+    with pytest.raises(NoDatasetError, match=f"{s3}/begun: this build is not finished: run it again"):
+        audiochunk.open(f"{s3}/begun")
     Objects(s3).write("manifest.json", b"{}")
     with pytest.raises(DatasetError, match=f"{s3}/manifest.json: not a manifest"):
         audiochunk.open(s3)
+
+
+def test_no_dataset_where_objects_may_not_be_listed(proxy: Proxy, s3: str, cache: Path) -> None:
+    proxy.fail(Fault(status=403, code="AccessDenied"), part="prefix=nothing/.build")
+    with pytest.raises(NoDatasetError, match="no dataset here: there is no manifest.json"):
+        audiochunk.open(f"{s3}/nothing")
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (404, "no dataset here: there is no manifest.json"),
+        (410, "no dataset here: there is no manifest.json"),
+        (403, "access is denied"),
+        (500, "the store fails, again and again"),
+        (None, "the store cannot be reached"),
+    ],
+)
+def test_web_server_that_has_no_dataset_is_told_from_one_that_does_not_answer(
+    environment: pytest.MonkeyPatch, cache: Path, status: int | None, said: str
+) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802
+            self.send_error(status or 404)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        url = f"http://127.0.0.1:{server.server_port}/shards"
+        if status is None:
+            server.server_close()
+        else:
+            threading.Thread(target=server.serve_forever).start()
+        error: type[Exception] = NoDatasetError if status in (404, 410) else StoreError
+        with pytest.raises(error, match=said):
+            audiochunk.open(url)
+        if status is not None:
+            server.shutdown()
 
 
 def test_dataset_that_was_replaced_since_it_was_pickled_is_refused(
