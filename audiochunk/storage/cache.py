@@ -160,7 +160,8 @@ def default_cache(folder: str | os.PathLike[str] | None = None, limit: int | Non
         raise ConfigError(f"cache_bytes must be a number of bytes, 0 or more, not {limit!r}")
     try:
         folder = folder or os.environ.get("AUDIOCHUNK_CACHE") or _of_the_user() / "audiochunk"
-        return Cache(Path(folder).expanduser().absolute(), limit)
+        # By one path, however it is spelled: what this process is at in it is known by that.
+        return Cache(Path(os.path.realpath(Path(folder).expanduser())), limit)
     except RuntimeError as error:
         raise ConfigError(
             "this user has no home folder for the cache to lie in: name another with cache= or AUDIOCHUNK_CACHE"
