@@ -67,7 +67,7 @@ class ShortError(Exception):
 
 
 def meant(error: Exception) -> Exception:
-    """What a failure is: what fsspec's HTTP calls "not found" may be a host that does not answer, or an access denied."""
+    """What a failure is: fsspec's HTTP says "not found" of hosts that do not answer, and where access is denied."""
     hidden = error.__cause__
     if not isinstance(error, FileNotFoundError) or not isinstance(hidden, Exception):
         return error

@@ -136,8 +136,9 @@ def test_no_dataset_and_one_that_is_damaged(raw_dataset: Path, s3: str, cache: P
 
 def test_no_dataset_where_objects_may_not_be_listed(proxy: Proxy, s3: str, cache: Path) -> None:
     proxy.fail(Fault(status=403, code="AccessDenied"), part="prefix=nothing/.build")
-    with pytest.raises(NoDatasetError, match="no dataset here: there is no manifest.json"):
+    with pytest.raises(NoDatasetError, match=r"no dataset here: there is no manifest\.json"):
         audiochunk.open(f"{s3}/nothing")
+    assert any("prefix=nothing/.build" in request for request in proxy.requests)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_web_server_that_has_no_dataset_is_told_from_one_that_does_not_answer(
     environment: pytest.MonkeyPatch, cache: Path, status: int | None, said: str
 ) -> None:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             self.send_error(status or 404)
 
         do_HEAD = do_GET  # noqa: N815
