@@ -1,6 +1,7 @@
 """Several datasets, one after the other, as one."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,6 +9,9 @@ from audiochunk.errors import ConfigError
 from audiochunk.reader.rows import Numbers, Rows, sizes_within
 from audiochunk.reader.shard_files import Chunks
 from audiochunk.reader.sources import Sources
+
+if TYPE_CHECKING:
+    from audiochunk.storage.cache import Cache
 
 
 class ConcatDataset(Rows):
@@ -50,7 +54,11 @@ class ConcatDataset(Rows):
     @property
     def is_fetched(self) -> bool:
         """Whether some of the rows lie in an object store, and are fetched when they are needed."""
-        return any(source.is_fetched for source in self._sources.rows)
+        return self._sources.is_fetched
+
+    def fetched_bytes(self) -> "dict[Cache, dict[str, int]]":
+        """Bytes of the shards that have to be fetched for the rows, by cache that they come into and by digest."""
+        return self._sources.fetched_bytes()
 
     def will_need(self, numbers: Numbers) -> None:
         """Say which rows come next, so that they can be fetched meanwhile."""

@@ -96,9 +96,9 @@ class Cache:
         return (self.files / name).exists()
 
     def remove(self, name: str) -> bool:
-        """Remove a file that turned out to be damaged, so that it is fetched anew; whether that could be done."""
+        """Remove a file that turned out to be damaged, so that it is fetched anew; whether there was one to remove."""
         try:
-            (self.files / name).unlink(missing_ok=True)
+            (self.files / name).unlink()
         except OSError:
             return False
         return True

@@ -134,7 +134,7 @@ class RemoteFolder:
             yield file
 
     def forget_shard(self, *, bytes: int, digest: str, kind: str) -> bool:
-        """Remove from the cache a shard that turned out to be damaged; whether that could be done."""
+        """Remove from the cache a shard that turned out to be damaged; whether there was one to remove."""
         return self.cache.remove(_shard_key(digest, bytes, kind))
 
     @contextmanager

@@ -92,6 +92,26 @@ def test_rows_that_a_later_build_has_begun_to_add_are_not_of_the_dataset(
         assert kept.read_bytes() == table
 
 
+def test_shard_that_is_another_is_fetched_once_more_and_no_more_often(
+    dataset: Path, memory: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, fetch, fetched = put(dataset, memory), Objects.fetch, []
+    (name,) = [info.name for info in Objects(url).list("train-00001")]
+    data = Objects(url).read(name)
+    Objects(url).write(name, data[:700] + bytes([data[700] ^ 1]) + data[701:])
+
+    def noted(self: Objects, name: str, *args: Any, **options: Any) -> None:
+        fetched.append(name)
+        fetch(self, name, *args, **options)
+
+    ds = audiochunk.open(url)
+    first = ds.manifest.shards[0].chunks
+    monkeypatch.setattr(Objects, "fetch", noted)
+    with pytest.raises(DatasetError, match=r"it is not that shard|is damaged"):
+        _ = ds[first]
+    assert fetched == [name] * 2
+
+
 def test_bytes_that_change_on_the_way_are_fetched_again(raw_dataset: Path, proxy: Proxy, s3: str, cache: Path) -> None:
     ds = audiochunk.open(put(raw_dataset, s3))
     proxy.fail(Fault(flip=6000), times=1, part="train-00000")
