@@ -168,7 +168,7 @@ def _alone_in_process(name: str) -> Iterator[None]:
 
 def _locked(path: Path, wanted: Path) -> int | None:
     """The lock file, open and locked; None where it cannot be had, or its holder does nothing any more."""
-    until, seen = time.monotonic() + _LONGEST_WAIT_S, _written(wanted)
+    until, seen = time.monotonic() + _LONGEST_WAIT_S, None
     while True:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -186,6 +186,8 @@ def _locked(path: Path, wanted: Path) -> int | None:
             os.close(fd)
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 return None  # a file system without locks
+        if seen is None:  # who need not wait need not look at the whole folder
+            seen = _written(wanted)
         if time.monotonic() > until:
             before, seen = seen, _written(wanted)
             if seen == before:
