@@ -98,11 +98,14 @@ class Recordings(Sequence[RecordingRow]):
         return cls(_Table(path, data), columns)
 
     @classmethod
-    def joined(cls, parts: "Sequence[Recordings]") -> "Recordings":
-        """Those of several splits of one dataset, at least one, split by split."""
+    def joined(cls, parts: "Sequence[Recordings]", *, in_order: bool = False) -> "Recordings":
+        """Those of several splits of one dataset, at least one, split by split, or in the order of the table."""
         if len(parts) == 1:
             return parts[0]
-        columns = {name: np.concatenate([part._columns[name] for part in parts]) for name in _COLUMNS}
+        order: Any = slice(None)
+        if in_order:
+            order = np.argsort(np.concatenate([part._columns["line_start"] for part in parts]))
+        columns = {name: np.concatenate([part._columns[name] for part in parts])[order] for name in _COLUMNS}
         return cls(parts[0]._table, columns)
 
     @cached_property
