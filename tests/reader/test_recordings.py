@@ -88,6 +88,8 @@ def test_splits_are_joined_in_their_order(tmp_path: Path) -> None:
     rows = [row(b"a", split="val"), row(b"b"), row(b"c", split="val")]
     parts = [recordings(tmp_path, rows, split) for split in ("train", "val")]
     assert [r.path for r in Recordings.joined(parts)] == ["b", "a", "c"]
+    assert [r.path for r in Recordings.joined(parts, in_order=True)] == ["a", "b", "c"]
+    assert list(Recordings.joined(parts, in_order=True).first_chunk) == [r.first_chunk for r in rows]
     assert Recordings.joined(parts[:1]) is parts[0]
 
 
