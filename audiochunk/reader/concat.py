@@ -1,6 +1,6 @@
 """Several datasets, one after the other, as one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,6 +66,14 @@ class ConcatDataset(Rows):
         which = np.searchsorted(self._starts, within, side="right") - 1
         for source in np.unique(which).tolist():
             self._sources.rows[source].will_need(within[which == source] - self._starts[source])
+
+    def __iter__(self) -> Iterator[Chunks]:
+        if self._range.step != 1:
+            yield from super().__iter__()
+            return
+        for source, start in zip(self._sources.rows, self._starts.tolist(), strict=False):
+            # As slices, so that what has to be fetched is fetched ahead.
+            yield from source[max(0, self._range.start - start) : max(0, self._range.stop - start)]
 
     def _row(self, number: int) -> Chunks:
         source = int(np.searchsorted(self._starts, number, side="right")) - 1

@@ -200,3 +200,12 @@ def test_what_lies_in_a_store_says_so(raw_dataset: Path, memory: str, cache: Pat
             ConcatDataset([local, of]),
         )
         assert [view.is_fetched for view in views] == [fetched] * len(views)
+
+
+def test_iteration_over_several_has_the_next_shards_fetched(raw_dataset: Path, memory: str, cache: Path) -> None:
+    ds, local = audiochunk.open(put(raw_dataset, memory)), audiochunk.open(raw_dataset)
+    rows = iter(ConcatDataset([local, ds]))
+    for _ in range(len(local) + 1):
+        next(rows)
+    until(nothing_ahead)
+    assert len(list(cache.iterdir())) == 5
