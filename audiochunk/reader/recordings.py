@@ -120,6 +120,14 @@ class Recordings(Sequence[RecordingRow]):
         return found
 
     @property
+    def by_path(self) -> "Recordings":
+        """The same in the order of their paths' bytes, which that of the table is but for what was added later."""
+        if len(self.restarts) == 1:
+            return self
+        paths = [row.path_bytes for row in self]
+        return self._taken(np.array(sorted(range(len(self)), key=paths.__getitem__), np.intp))
+
+    @property
     def used(self) -> "Recordings":
         """Those that were not refused."""
         return self if self.is_used.all() else self._taken(self.is_used)
@@ -165,7 +173,7 @@ class Recordings(Sequence[RecordingRow]):
     def __repr__(self) -> str:
         return f"<{len(self):,} rows of {os.path.basename(self._table.path)}>"
 
-    def _taken(self, which: "slice | npt.NDArray[np.bool_]") -> "Recordings":
+    def _taken(self, which: "slice | npt.NDArray[np.bool_] | npt.NDArray[np.intp]") -> "Recordings":
         return Recordings(self._table, {name: column[which] for name, column in self._columns.items()})
 
 
