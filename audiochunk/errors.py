@@ -9,6 +9,14 @@ import os
 from typing import ClassVar
 
 MOST_NAMED = 1000  # recordings that a scan refuses
+# What the system refuses for reasons that are no fault of a file, and the limits that may be at their end.
+_OF_THE_MACHINE = {
+    errno.EACCES: "",
+    errno.EPERM: "",
+    errno.EMFILE: " (ulimit -n)",
+    errno.ENFILE: " (fs.file-max)",
+    errno.ENOMEM: " (ulimit -v, vm.max_map_count)",
+}
 
 
 def printable(path: bytes | str) -> str:
@@ -124,6 +132,15 @@ class StoreError(MachineError):
 
 class ObjectLostError(StoreError):
     """A store did as it was told, and what was written is not there: somebody else may have removed it."""
+
+
+def unreadable(path: "os.PathLike[str] | str", error: OSError, *, done: str = "read") -> AudiochunkError:
+    """What to raise where a file of a dataset cannot be opened or read, which need not be the file's fault."""
+    what = f"cannot be {done}: {reason(error)}"
+    if error.errno not in _OF_THE_MACHINE:
+        return DatasetError(path, what)
+    advice = _OF_THE_MACHINE[error.errno]
+    return MachineError(f"{printable(os.fspath(path))}: {what}{advice}")
 
 
 def raise_if_out_of_files(error: OSError) -> None:

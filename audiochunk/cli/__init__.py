@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from audiochunk._version import __version__
+from audiochunk.cli.pipes import ending_quietly, nobody_reads
 from audiochunk.errors import AudiochunkError, printable, reason
 
 _COMMANDS = {
@@ -56,7 +57,15 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(sorted(_COMMANDS.items()))
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        with ending_quietly():  # after --help and --version, too
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
+        with ending_quietly():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) != signal.SIG_IGN:  # as a shell leaves it for what runs in the background
                 signal.signal(number, _end)
@@ -76,8 +85,8 @@ class _Commands(click.Group):
             click.echo(f"audiochunk: the machine refused: {type(error).__name__} {error}", err=True)
             ctx.exit(6)
         except OSError as error:
-            if error.errno == errno.EPIPE:
-                raise  # click ends quietly where nobody reads on
+            if error.errno == errno.EPIPE and nobody_reads():
+                raise
             where = f"{_TEMPORARY.sub('', printable(error.filename))}: " if error.filename else ""
             click.echo(f"audiochunk: {where}{reason(error)}", err=True)
             ctx.exit(6)
@@ -91,7 +100,7 @@ def cli() -> None:
     \b
     Exit codes: 0 done; 2 usage; 3 done, but recordings were skipped; 4 the input cannot be used;
     5 the dataset is damaged; 6 the machine refused (space, permission, limits, lock);
-    130 interrupted; 143 terminated; 1 anything else.
+    130 interrupted; 143 terminated; 141 nobody reads what is printed; 1 anything else.
     """
 
 

@@ -61,6 +61,9 @@ class CompressedShards:
         bounds = np.flatnonzero(breaks) if len(rows) else np.zeros(1, np.intp)
         runs, sizes = bounds[:-1], (bounds[1:] - bounds[:-1]) * self._chunk_bytes
         starts, places = within[runs] * self._chunk_bytes, order[runs] * self._chunk_bytes
+        if self._files.cache is not None:
+            missing = [shard for shard in np.unique(shards).tolist() if shard not in self._shards]
+            self._files.will_need(missing[1:], soon=True)
         # Slices of memory: an array over every frame would take longer than the copying.
         target = out.view(np.uint8).reshape(-1).data
         for shard, frame, start, place, size in zip(
@@ -85,9 +88,10 @@ class CompressedShards:
         try:
             return self._frames(shard).decode(frame)
         except DatasetError:
-            if not self._files.forget(shard):
+            # What could not even be opened is not the fetched file's fault, if there is none.
+            was_open = self._shards.pop(shard, None) is not None
+            if self._files.cache is None or not (self._files.forget(shard) or was_open):
                 raise
-        self._shards.pop(shard, None)
         return self._frames(shard).decode(frame)
 
     def _frames(self, shard: int) -> "_Frames":

@@ -1,6 +1,7 @@
 """Several datasets, one after the other, as one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,6 +9,9 @@ from audiochunk.errors import ConfigError
 from audiochunk.reader.rows import Numbers, Rows, sizes_within
 from audiochunk.reader.shard_files import Chunks
 from audiochunk.reader.sources import Sources
+
+if TYPE_CHECKING:
+    from audiochunk.storage.cache import Cache
 
 
 class ConcatDataset(Rows):
@@ -50,7 +54,11 @@ class ConcatDataset(Rows):
     @property
     def is_fetched(self) -> bool:
         """Whether some of the rows lie in an object store, and are fetched when they are needed."""
-        return any(source.is_fetched for source in self._sources.rows)
+        return self._sources.is_fetched
+
+    def fetched_bytes(self) -> "dict[Cache, dict[str, int]]":
+        """Bytes of the shards that have to be fetched for the rows, by cache that they come into and by digest."""
+        return self._sources.fetched_bytes()
 
     def will_need(self, numbers: Numbers) -> None:
         """Say which rows come next, so that they can be fetched meanwhile."""
@@ -58,6 +66,14 @@ class ConcatDataset(Rows):
         which = np.searchsorted(self._starts, within, side="right") - 1
         for source in np.unique(which).tolist():
             self._sources.rows[source].will_need(within[which == source] - self._starts[source])
+
+    def __iter__(self) -> Iterator[Chunks]:
+        if self._range.step != 1:
+            yield from super().__iter__()
+            return
+        for source, start in zip(self._sources.rows, self._starts.tolist(), strict=False):
+            # As slices, so that what has to be fetched is fetched ahead.
+            yield from source[max(0, self._range.start - start) : max(0, self._range.stop - start)]
 
     def _row(self, number: int) -> Chunks:
         source = int(np.searchsorted(self._starts, number, side="right")) - 1

@@ -18,6 +18,7 @@ from audiochunk.signal.chunking import Stream
 
 if TYPE_CHECKING:
     from audiochunk.reader.dataset import ChunkDataset
+    from audiochunk.storage.cache import Cache
 
 
 class Crops(EndlessRows):
@@ -81,6 +82,15 @@ class Crops(EndlessRows):
     @property
     def _name(self) -> str:
         return f"{self._chunks.selection}.crops({self._length}, {self._seed})"
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether the chunks lie in an object store, and are fetched when they are needed."""
+        return self._chunks.is_fetched
+
+    def fetched_bytes(self) -> "dict[Cache, dict[str, int]]":
+        """Bytes of the shards that have to be fetched for the crops, by cache that they come into and by digest."""
+        return self._chunks.fetched_bytes()
 
     def locate(self, i: int) -> Location:
         """Where crop `i` came from; `chunk` is the number in the stream of the chunk that it begins in.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from audiochunk.reader.crops import Crops
     from audiochunk.reader.decode import Waveform
     from audiochunk.reader.windows import Windows
+    from audiochunk.storage.cache import Cache
     from audiochunk.storage.remote import Folder, RemoteFolder
 
 
@@ -158,6 +159,10 @@ class ChunkDataset(Rows):
     def is_fetched(self) -> bool:
         """Whether the dataset lies in an object store, and its shards are fetched when they are needed."""
         return not isinstance(self._split.folder, Path)
+
+    def fetched_bytes(self) -> "dict[Cache, dict[str, int]]":
+        """Bytes of the shards that have to be fetched for the chunks, by cache that they come into and by digest."""
+        return self._array.fetched_bytes(self._range)
 
     def will_need(self, numbers: Numbers) -> None:
         """Say which rows come next, so that their shards are fetched meanwhile where they lie in an object store."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from numbers import Rational
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from audiochunk.reader.permutation import Permutation
 from audiochunk.reader.rows import Numbers, Rows
 from audiochunk.reader.shard_files import Chunks
 from audiochunk.reader.sources import Sources
+
+if TYPE_CHECKING:
+    from audiochunk.storage.cache import Cache
 
 # Draws after which all shares are exact, at most.
 _LONGEST_PERIOD = 2**16
@@ -85,6 +88,15 @@ class Mix(EndlessRows):
     def _name(self) -> str:
         parts = (f"{rows.selection} × {share}" for rows, share in zip(self._sources.rows, self.shares, strict=True))
         return f"mix({' + '.join(parts)}, {self._seed})"
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether some of the rows lie in an object store, and are fetched when they are needed."""
+        return self._sources.is_fetched
+
+    def fetched_bytes(self) -> "dict[Cache, dict[str, int]]":
+        """Bytes of the shards that have to be fetched for the rows, by cache that they come into and by digest."""
+        return self._sources.fetched_bytes()
 
     def draws(self, positions: "npt.ArrayLike") -> tuple[npt.NDArray[np.intp], Numbers]:
         """Where each draw is from.

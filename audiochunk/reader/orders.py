@@ -62,7 +62,7 @@ class ShardOrder:
     def __init__(self, sizes: list[int], seed: int, *, window: int) -> None:
         self._sizes = np.array(sizes, np.int64)
         self._firsts = np.cumsum(self._sizes) - self._sizes
-        self._seed, self._window = seed, window
+        self._seed, self.window = seed, window
         self.name = f"shuffled within {window} shards"
         # Of the last two epochs: who reads ahead has batches of both.
         self._arranged: dict[int, tuple[Numbers, Numbers]] = {}
@@ -80,11 +80,11 @@ class ShardOrder:
     def take(self, epoch: int, positions: Numbers) -> Numbers:
         """The rows at these positions."""
         shards, starts = self._arrange(epoch)
-        window = (np.searchsorted(starts, positions, side="right") - 1) // self._window
+        window = (np.searchsorted(starts, positions, side="right") - 1) // self.window
         found = np.empty_like(positions)
         for number in np.unique(window).tolist():
             places = np.flatnonzero(window == number)
-            first, stop = number * self._window, min((number + 1) * self._window, len(shards))
+            first, stop = number * self.window, min((number + 1) * self.window, len(shards))
             begin = starts[first]
             size = int(starts[stop] - begin)
             key = derive(self._seed, WITHIN, epoch, number)
@@ -96,9 +96,9 @@ class ShardOrder:
     def upcoming(self, epoch: int, position: int) -> Numbers:
         """The first rows of the shards that are read from at a position, then of those after them."""
         shards, starts = self._arrange(epoch)
-        window = (int(np.searchsorted(starts, position, side="right")) - 1) // self._window
-        found = shards[window * self._window : (window + 2) * self._window]
-        if (window + 1) * self._window >= len(shards):
+        window = (int(np.searchsorted(starts, position, side="right")) - 1) // self.window
+        found = shards[window * self.window : (window + 2) * self.window]
+        if (window + 1) * self.window >= len(shards):
             following, _ = self._arrange(epoch + 1)
-            found = np.concatenate([found, following[: self._window]])
+            found = np.concatenate([found, following[: self.window]])
         return self._firsts[found]

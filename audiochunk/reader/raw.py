@@ -17,7 +17,7 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from audiochunk.errors import DatasetError, reason
+from audiochunk.errors import DatasetError, unreadable
 from audiochunk.reader.mapping import CAN_PLACE, address_of, map_file, map_over, reserve
 from audiochunk.reader.quota import count_in, has_room, most_at_once
 from audiochunk.reader.shard_files import Chunks, ShardFiles
@@ -154,7 +154,7 @@ class SideBySide:
             try:
                 stretch = _Stretch(self._files, self._span, self.close)
             except OSError as error:
-                raise DatasetError(str(self._files.folder), f"cannot be mapped: {reason(error)}") from error
+                raise unreadable(str(self._files.folder), error, done="mapped") from error
             self._stretch = stretch
         missing = [shard for shard in shards if not stretch.mapped[shard]]
         if len(missing) > 1:
@@ -227,6 +227,8 @@ class Apart:
     def gather(self, shards: npt.NDArray[np.intp], rows: npt.NDArray[np.int64], out: Chunks) -> None:
         """Copy chunks into the rows of `out`, shard by shard."""
         wanted = np.unique(shards)
+        if self._files.cache is not None:
+            self._files.will_need([shard for shard in wanted.tolist() if shard not in self._mapped][1:], soon=True)
         for shard, places in zip(wanted.tolist(), _grouped(shards, wanted), strict=True):
             out[places] = self._shard(shard)[rows[places]]
 

@@ -98,11 +98,14 @@ class Recordings(Sequence[RecordingRow]):
         return cls(_Table(path, data), columns)
 
     @classmethod
-    def joined(cls, parts: "Sequence[Recordings]") -> "Recordings":
-        """Those of several splits of one dataset, at least one, split by split."""
+    def joined(cls, parts: "Sequence[Recordings]", *, in_order: bool = False) -> "Recordings":
+        """Those of several splits of one dataset, at least one, split by split, or in the order of the table."""
         if len(parts) == 1:
             return parts[0]
-        columns = {name: np.concatenate([part._columns[name] for part in parts]) for name in _COLUMNS}
+        order: Any = slice(None)
+        if in_order:
+            order = np.argsort(np.concatenate([part._columns["line_start"] for part in parts]))
+        columns = {name: np.concatenate([part._columns[name] for part in parts])[order] for name in _COLUMNS}
         return cls(parts[0]._table, columns)
 
     @cached_property
@@ -115,6 +118,14 @@ class Recordings(Sequence[RecordingRow]):
                 found.append(number)
             before = path
         return found
+
+    @property
+    def by_path(self) -> "Recordings":
+        """The same in the order of their paths' bytes, which that of the table is but for what was added later."""
+        if len(self.restarts) == 1:
+            return self
+        paths = [row.path_bytes for row in self]
+        return self._taken(np.array(sorted(range(len(self)), key=paths.__getitem__), np.intp))
 
     @property
     def used(self) -> "Recordings":
@@ -162,7 +173,7 @@ class Recordings(Sequence[RecordingRow]):
     def __repr__(self) -> str:
         return f"<{len(self):,} rows of {os.path.basename(self._table.path)}>"
 
-    def _taken(self, which: "slice | npt.NDArray[np.bool_]") -> "Recordings":
+    def _taken(self, which: "slice | npt.NDArray[np.bool_] | npt.NDArray[np.intp]") -> "Recordings":
         return Recordings(self._table, {name: column[which] for name, column in self._columns.items()})
 
 

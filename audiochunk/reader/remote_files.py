@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from itertools import islice
 
 from audiochunk.config import Compression, Encoding
-from audiochunk.errors import DatasetError, reason
+from audiochunk.errors import unreadable
 from audiochunk.reader.ahead import Ahead
 from audiochunk.reader.shard_files import ShardFiles
 from audiochunk.storage.manifest import ShardEntry
@@ -37,7 +37,7 @@ class RemoteShardFiles(ShardFiles):
         compression: Compression | None,
     ) -> None:
         super().__init__(folder, entries, encoding)
-        self._remote = folder
+        self._remote, self.cache = folder, folder.cache
         self._is_compressed = compression is not None
         self._kind = f"-{compression.chunks_per_frame}.zst" if compression is not None else ".safetensors"
         largest = max((entry.bytes for entry in entries), default=1)
@@ -71,10 +71,10 @@ class RemoteShardFiles(ShardFiles):
             ) as file:
                 yield file.fileno()
         except OSError as error:
-            raise DatasetError(self.path(number), f"cannot be read: {reason(error)}") from error
+            raise unreadable(self.path(number), error) from error
 
     def forget(self, number: int) -> bool:
-        """Remove one shard's file, which turned out to be damaged, from the cache; whether that could be done."""
+        """Remove one shard's file, which turned out to be damaged, from the cache; whether there was one to remove."""
         entry = self.entries[number]
         return self._remote.forget_shard(bytes=entry.bytes, digest=entry.digest, kind=self._kind)
 

@@ -2,13 +2,16 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, Self, overload
+from typing import TYPE_CHECKING, Any, Protocol, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from audiochunk.config import Encoding
 from audiochunk.reader.shard_files import Chunks
+
+if TYPE_CHECKING:
+    from audiochunk.storage.cache import Cache
 
 Numbers = npt.NDArray[np.int64]
 
@@ -91,8 +94,12 @@ class Rows(Sequence[Chunks]):
 
     @property
     def is_fetched(self) -> bool:
-        """Whether the rows lie in an object store, and are fetched when they are needed."""
+        """Whether some of the rows lie in an object store, and are fetched when they are needed."""
         return False
+
+    def fetched_bytes(self) -> "dict[Cache, dict[str, int]]":
+        """Bytes of the shards that have to be fetched for the rows, by cache that they come into and by digest."""
+        return {}
 
     def will_need(self, numbers: Numbers) -> None:
         """Say which rows come next, so that they can be fetched meanwhile."""

@@ -10,7 +10,7 @@ import xxhash
 
 from audiochunk.errors import ConfigError
 from audiochunk.reader.arguments import MOST_ROWS, seed_of, whole
-from audiochunk.reader.lookahead import Lookahead
+from audiochunk.reader.lookahead import Lookahead, warn_of_small_caches
 from audiochunk.reader.orders import GlobalOrder, InOrder, Order, ShardOrder
 from audiochunk.reader.rows import Numbers, Rows
 
@@ -77,7 +77,10 @@ class Sampler:
         self._endless = isinstance(rows, Rows) and rows.is_endless
         self._dataset_id = rows.dataset_id if isinstance(rows, Rows) else None
         self._order = self._order_of(rows, shuffle, shard_window)
-        self._lookahead = Lookahead(rows, self._order) if isinstance(rows, Rows) and rows.is_fetched else None
+        self._lookahead = None
+        if isinstance(rows, Rows) and rows.is_fetched:
+            self._lookahead = Lookahead(rows, self._order)
+            warn_of_small_caches(rows, self._order, stacklevel=2)
         self._selection = _short(rows.selection if isinstance(rows, Rows) else f"[0:{self._n}]")
         self._epoch, self._position = 0, 0
         if (drop_last or self._endless) and self._n < self._global_batch:

@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from audiochunk.config import Encoding
-from audiochunk.errors import DatasetError, reason
+from audiochunk.errors import DatasetError, unreadable
 from audiochunk.storage.files import open_plain
 from audiochunk.storage.manifest import ShardEntry
 from audiochunk.storage.shard import ShardSpec
 
 if TYPE_CHECKING:
+    from audiochunk.storage.cache import Cache
     from audiochunk.storage.remote import Folder
 
 Chunks = npt.NDArray[Any]
@@ -26,6 +27,7 @@ class ShardFiles:
 
     Attributes:
         folder: of the dataset.
+        cache: that they are fetched into, None where they need not be.
         most: shards that may be kept mapped at a time, None for as many as the system allows.
         entries: what the manifest says of each shard, in order.
         encoding: of the chunks.
@@ -33,6 +35,7 @@ class ShardFiles:
         tokens: elements of a chunk.
     """
 
+    cache: "Cache | None" = None
     most: int | None = None
 
     def __init__(self, folder: "Folder", entries: Sequence[ShardEntry], encoding: Encoding) -> None:
@@ -61,7 +64,7 @@ class ShardFiles:
                 # Not through pathlib: for a thousand shards that would take as long as all else in opening a dataset.
                 size = os.stat(f"{folder}/{entry.name}").st_size
             except OSError as error:
-                raise DatasetError(self.folder / entry.name, f"cannot be read: {reason(error)}") from error
+                raise unreadable(self.folder / entry.name, error) from error
             if size != entry.bytes:
                 raise DatasetError(self.folder / entry.name, f"{size} bytes; the manifest says {entry.bytes}")
 
@@ -71,6 +74,7 @@ class ShardFiles:
 
         Raises:
             DatasetError: it is not, or it could not be read, also while the descriptor was used.
+            MachineError: this process may not read it, or no more files, or map no more.
         """
         path, expected = cast(Path, self.path(number)), self.entries[number].bytes
         try:
@@ -82,7 +86,7 @@ class ShardFiles:
                     raise DatasetError(path, f"{size} bytes; the manifest says {expected}")
                 yield file.fileno()
         except OSError as error:
-            raise DatasetError(path, f"cannot be read: {reason(error)}") from error
+            raise unreadable(path, error) from error
 
     def forget(self, number: int) -> bool:
         """Let go of the copy of one shard, which is damaged; whether there was one, and opening it will be another."""

@@ -16,6 +16,7 @@ from audiochunk.reader.shard_files import Chunks, ShardFiles
 from audiochunk.storage.manifest import ShardEntry
 
 if TYPE_CHECKING:
+    from audiochunk.storage.cache import Cache
     from audiochunk.storage.remote import Folder
 
 _AHEAD = 4  # shards that whoever reads in order will need next
@@ -93,6 +94,13 @@ class ShardArray:
         """Say whose shards will be needed next, in this order."""
         shards = np.searchsorted(self._starts_array, numbers, side="right") - 1
         self.files.will_need(dict.fromkeys(shards.tolist()))
+
+    def fetched_bytes(self, numbers: range) -> "dict[Cache, dict[str, int]]":
+        """Bytes of the shards that these chunks lie in, by cache that they are fetched into and by digest."""
+        if self.files.cache is None or not numbers:
+            return {}
+        first, last = (bisect_right(self._starts, at) - 1 for at in sorted((numbers[0], numbers[-1])))
+        return {self.files.cache: {entry.digest: entry.bytes for entry in self.files.entries[first : last + 1]}}
 
     def close(self) -> None:
         """Let go of the mappings; chunks that were handed out stay valid."""

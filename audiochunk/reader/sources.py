@@ -1,7 +1,7 @@
 """Several datasets whose rows are alike: what a concatenation and a mix are made of."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ from audiochunk.config import Encoding
 from audiochunk.errors import ConfigError
 from audiochunk.reader.rows import Numbers, Rows
 from audiochunk.reader.shard_files import Chunks
+
+if TYPE_CHECKING:
+    from audiochunk.storage.cache import Cache
 
 
 class Sources:
@@ -60,6 +63,19 @@ class Sources:
     def width(self) -> int:
         """Elements of a row of any of them."""
         return self.rows[0].width
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether rows of some of them are fetched when they are needed."""
+        return any(rows.is_fetched for rows in self.rows)
+
+    def fetched_bytes(self) -> "dict[Cache, dict[str, int]]":
+        """Bytes of the shards that have to be fetched for all, each once, by cache and by digest."""
+        found: dict[Cache, dict[str, int]] = {}
+        for rows in self.rows:
+            for cache, shards in rows.fetched_bytes().items():
+                found[cache] = found.get(cache, {}) | shards
+        return found
 
     def fill(self, which: npt.NDArray[np.intp], numbers: Numbers, out: Chunks) -> None:
         """Copy the row `numbers[i]` of the source `which[i]` into `out[i]`: (n,), (n,), (n, width)."""

@@ -12,6 +12,7 @@ from audiochunk.reader.shard_files import Chunks
 
 if TYPE_CHECKING:
     from audiochunk.reader.dataset import ChunkDataset
+    from audiochunk.storage.cache import Cache
 
 
 class Windows(Rows):
@@ -71,6 +72,10 @@ class Windows(Rows):
     def is_fetched(self) -> bool:
         """Whether the chunks lie in an object store, and are fetched when they are needed."""
         return self._chunks.is_fetched
+
+    def fetched_bytes(self) -> "dict[Cache, dict[str, int]]":
+        """Bytes of the shards that have to be fetched for the windows, by cache that they come into and by digest."""
+        return self._chunks.fetched_bytes()
 
     def will_need(self, numbers: Numbers) -> None:
         """Say which windows come next, so that the shards in which they begin can be fetched meanwhile."""

@@ -7,8 +7,6 @@ their own within the one that was named, and nothing that is called otherwise is
 
 import errno
 import os
-import re
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,17 +14,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from audiochunk.errors import ConfigError, MachineError, printable, reason
-from audiochunk.storage.claims import LOCK_SUFFIX, Scratch, alone, is_ending, remove_if_abandoned
-from audiochunk.storage.files import TEMPORARY_SUFFIX
+from audiochunk.storage.claims import Scratch, alone, is_ending
+from audiochunk.storage.room import FETCHED_NAME, room_in
 
 DEFAULT_BYTES = 2**34
 #: Within the folder of a cache: where its files lie.
 FETCHED = "audiochunk-fetched"
-_OURS = re.compile(r"[0-9a-f]{32}(-[0-9]+)*\.[a-z]+")
-_UNFINISHED = re.compile(rf"{_OURS.pattern}(\..+{re.escape(TEMPORARY_SUFFIX)}|{re.escape(LOCK_SUFFIX)})")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# Clocks of file servers differ from ours, but not by more.
-_ODD_CLOCK_NS = 3600 * 10**9
 
 Fetch = Callable[[BinaryIO], None]
 IsRight = Callable[[BinaryIO], bool]
@@ -66,7 +60,7 @@ class Cache:
         Raises:
             MachineError: it could not be written or read here.
         """
-        if _OURS.fullmatch(name) is None:
+        if FETCHED_NAME.fullmatch(name) is None:
             raise ValueError(f"{name!r} is not named after a digest")
         path, room = self.files / name, most if size is None else size
 
@@ -96,53 +90,26 @@ class Cache:
         return (self.files / name).exists()
 
     def remove(self, name: str) -> bool:
-        """Remove a file that turned out to be damaged, so that it is fetched anew; whether that could be done."""
+        """Remove a file that turned out to be damaged, so that it is fetched anew; whether there was one to remove."""
         try:
-            (self.files / name).unlink(missing_ok=True)
+            (self.files / name).unlink()
         except OSError:
             return False
         return True
 
     def _fetched(self, path: Path, fetch: Fetch, room: int) -> BinaryIO:
-        self._make_room(room)
+        there = room_in(self.files)
+        there.make(room, self.limit)
         try:
             file = _written(path, fetch)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
-            self._make_room(room, is_full=True)
+            there.make(room, self.limit, is_full=True)
             file = _written(path, fetch)
-        self._make_room(0, newest=path.name)
+        there.make(0, self.limit, written=os.fstat(file.fileno()).st_size, newest=path.name)
         file.seek(0)
         return file
-
-    def _make_room(self, size: int, *, newest: str = "", is_full: bool = False) -> None:
-        """Remove what dead processes have left, and what was not opened for longest.
-
-        Args:
-            size: of what is to come, which must fit into the limit.
-            newest: which is not removed.
-            is_full: whether room is needed on the disk, too.
-        """
-        files, total, freed, now = [], 0, 0, time.time_ns()
-        with os.scandir(self.files) as entries:
-            for entry in entries:
-                is_ours = _OURS.fullmatch(entry.name) is not None
-                with suppress(OSError):  # another process has removed it
-                    if not (is_ours or _UNFINISHED.fullmatch(entry.name)) or not entry.is_file(follow_symlinks=False):
-                        continue
-                    status = entry.stat(follow_symlinks=False)
-                    if is_ours and entry.name != newest:
-                        opened = status.st_mtime_ns if status.st_mtime_ns < now + _ODD_CLOCK_NS else 0
-                        files.append((opened, status.st_size, entry.path))
-                    if is_ours or not remove_if_abandoned(entry.path):
-                        total += status.st_size
-        for _, bytes_, where in sorted(files):
-            if total + size <= self.limit and not (is_full and (freed < size or _free(self.files) < size)):
-                return
-            with suppress(OSError):  # of another user
-                Path(where).unlink(missing_ok=True)
-                total, freed = total - bytes_, freed + bytes_
 
 
 def default_cache(folder: str | os.PathLike[str] | None = None, limit: int | None = None) -> Cache:
@@ -160,7 +127,8 @@ def default_cache(folder: str | os.PathLike[str] | None = None, limit: int | Non
         raise ConfigError(f"cache_bytes must be a number of bytes, 0 or more, not {limit!r}")
     try:
         folder = folder or os.environ.get("AUDIOCHUNK_CACHE") or _of_the_user() / "audiochunk"
-        return Cache(Path(folder).expanduser().absolute(), limit)
+        # By one path, however it is spelled: what this process is at in it is known by that.
+        return Cache(Path(os.path.realpath(Path(folder).expanduser())), limit)
     except RuntimeError as error:
         raise ConfigError(
             "this user has no home folder for the cache to lie in: name another with cache= or AUDIOCHUNK_CACHE"
@@ -204,9 +172,3 @@ def _found(path: Path, size: int | None, is_right: IsRight | None) -> BinaryIO |
         raise
     file.close()
     return None
-
-
-def _free(folder: Path) -> int:
-    """Bytes that the disk has left for this user."""
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from audiochunk.storage.files import TEMPORARY_SUFFIX, temporary
+from audiochunk.storage.files import TEMPORARY_SUFFIX, is_at, temporary
 
 LOCK_SUFFIX = ".lock"
 _POLL_S = 0.02
@@ -39,11 +39,11 @@ class Scratch:
 
     def __init__(self, path: Path) -> None:
         self._to, self._path = path, temporary(path)
-        _process.unfinished.add(str(self._path))
+        _process.unfinished[str(self._path)] = True
         try:
             self.file = self._path.open("x+b")
         except BaseException:
-            _process.unfinished.discard(str(self._path))
+            _process.unfinished.pop(str(self._path), None)
             raise
         with suppress(OSError):  # a file system without locks
             fcntl.lockf(self.file, fcntl.LOCK_EX)
@@ -58,7 +58,7 @@ class Scratch:
         self.file.flush()
         os.fsync(self.file.fileno())  # else a loss of power could leave the name, and other bytes
         self._path.replace(self._to)
-        _process.unfinished.discard(str(self._path))
+        _process.unfinished.pop(str(self._path), None)
 
     def drop(self) -> None:
         """Close and remove it."""
@@ -66,7 +66,7 @@ class Scratch:
             self.file.close()
         with suppress(OSError):
             self._path.unlink()
-        _process.unfinished.discard(str(self._path))
+        _process.unfinished.pop(str(self._path), None)
 
 
 def remove_if_abandoned(path: str) -> bool:
@@ -98,17 +98,18 @@ def alone(path: Path) -> Iterator[None]:
     """
     with _alone_in_process(str(path)):
         lock = path.with_name(path.name + LOCK_SUFFIX)
-        _process.unfinished.add(str(lock))
+        _process.unfinished[str(lock)] = False
         fd = None
         try:
             fd = _locked(lock, path)
+            _process.unfinished[str(lock)] = fd is not None
             yield
         finally:
             if fd is not None:
                 with suppress(OSError):
                     lock.unlink()  # while it is held, so that nobody else's is removed
                 os.close(fd)
-            _process.unfinished.discard(str(lock))
+            _process.unfinished.pop(str(lock), None)
 
 
 def is_ending() -> bool:
@@ -123,8 +124,8 @@ class _Process:
         self.lock = threading.Lock()
         #: By name, each with how many threads want it.
         self.names: dict[str, tuple[threading.Lock, int]] = {}
-        #: Paths of scratches and locks.
-        self.unfinished: set[str] = set()
+        #: Paths of scratches and locks, each with whether it is this process's: a lock may be waited for.
+        self.unfinished: dict[str, bool] = {}
         self.is_ending = False
 
 
@@ -139,9 +140,10 @@ def _begin_anew() -> None:
 def _remove_unfinished() -> None:
     """Of threads that fetch ahead: nobody waits for them."""
     _process.is_ending = True
-    for path in list(_process.unfinished):
-        with suppress(OSError):
-            os.unlink(path)
+    for path, is_ours in list(_process.unfinished.items()):
+        if is_ours:
+            with suppress(OSError):
+                os.unlink(path)
 
 
 os.register_at_fork(after_in_child=_begin_anew)
@@ -166,7 +168,7 @@ def _alone_in_process(name: str) -> Iterator[None]:
 
 def _locked(path: Path, wanted: Path) -> int | None:
     """The lock file, open and locked; None where it cannot be had, or its holder does nothing any more."""
-    until, seen = time.monotonic() + _LONGEST_WAIT_S, _written(wanted)
+    until, seen = time.monotonic() + _LONGEST_WAIT_S, None
     while True:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -176,15 +178,16 @@ def _locked(path: Path, wanted: Path) -> int | None:
             return None  # another user's
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.stat(path), os.fstat(fd)):
-                    return fd
+            if is_at(path, fd):
+                return fd
             os.close(fd)  # its last holder has removed it
             continue
         except OSError as error:
             os.close(fd)
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 return None  # a file system without locks
+        if seen is None:  # who need not wait need not look at the whole folder
+            seen = _written(wanted)
         if time.monotonic() > until:
             before, seen = seen, _written(wanted)
             if seen == before:

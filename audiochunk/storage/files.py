@@ -125,6 +125,14 @@ def clear_temporaries(folder: Path, *, prefix: str = "") -> None:
             entry.unlink(missing_ok=True)
 
 
+def is_at(path: Path, fd: int) -> bool:
+    """Whether an open file is still the one that a path names: who had locked it may have removed it meanwhile."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path`; the lock of a process that died is free.
@@ -142,7 +150,7 @@ def locked(path: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
         _lock_files.add(path)
-        if not path.exists() or not os.path.samestat(path.stat(), os.fstat(witness)):
+        if not is_at(path, witness):
             raise MachineError(busy)
         yield
     except Timeout as error:

@@ -11,7 +11,7 @@ import msgspec
 import xxhash
 
 from audiochunk.config import BuildConfig, Compression, Encoding, Options
-from audiochunk.errors import DatasetError, NoDatasetError, reason
+from audiochunk.errors import DatasetError, NoDatasetError, unreadable
 from audiochunk.storage.files import open_plain
 from audiochunk.storage.shard import DATA_OFFSET, FORMAT_VERSION, SPLIT_NAME, shard_name
 
@@ -181,6 +181,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Raises:
             NoDatasetError: there is none.
             DatasetError: it is damaged, or could not be read.
+            MachineError: this process may not read it, or no more files.
             StoreError: the store that the folder is in could not be read.
         """
         if not isinstance(folder, Path):
@@ -195,7 +196,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise NoDatasetError(folder, "this build is not finished: run it again") from error
             raise NoDatasetError(folder, f"no dataset here: there is no {MANIFEST}") from error
         except OSError as error:
-            raise DatasetError(path, f"cannot be read: {reason(error)}") from error
+            raise unreadable(path, error) from error
         if size > MAX_MANIFEST_BYTES:
             raise DatasetError(path, f"{size:,} bytes; a manifest has at most {MAX_MANIFEST_BYTES:,}")
         return cls.decode(data, path)

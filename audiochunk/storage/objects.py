@@ -16,7 +16,7 @@ from audiochunk.errors import ObjectLostError, StoreError
 from audiochunk.storage.connection import Connection
 from audiochunk.storage.files import copy_whole, write_whole
 from audiochunk.storage.object_info import ObjectInfo
-from audiochunk.storage.refusals import ShortError, is_passing, refusal
+from audiochunk.storage.refusals import ShortError, is_passing, meant, refusal
 from audiochunk.storage.urls import parts
 
 # A request of so much takes a second or so; so many at once fill a fast line.
@@ -267,8 +267,8 @@ class Objects:
             try:
                 return use(self._connection.filesystem())
             except Exception as error:  # noqa: BLE001 - there is no telling what a library raises
-                if pause is None or not is_passing(error, self._scheme):
-                    failure = error
+                failure = meant(error)
+                if pause is None or not is_passing(failure, self._scheme):
                     break
                 time.sleep(random.uniform(pause, 2 * pause))
         # Outside of its block, and not `from` it: what libraries say may hold signed addresses.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import msgspec
 import xxhash
 
-from audiochunk.errors import DatasetError, reason
+from audiochunk.errors import DatasetError, unreadable
 from audiochunk.storage.files import open_plain, temporary
 from audiochunk.storage.manifest import Count, RecordingsEntry
 
@@ -130,7 +130,7 @@ class RowsWriter:
         try:
             file = open_plain(path)
         except OSError as error:
-            raise DatasetError(path, f"cannot be read: {reason(error)}") from error
+            raise unreadable(path, error) from error
         with file:
             while left and (lines := list(islice(file, min(left, _BATCH_ROWS)))):
                 data = b"".join(lines)
@@ -173,6 +173,7 @@ def open_table(folder: "Folder", entry: RecordingsEntry) -> Iterator[BinaryIO]:
 
     Raises:
         DatasetError: it is not there, or could not be read, also while it was used.
+        MachineError: this process may not read it, or no more files.
         StoreError: the store that it is in could not be read.
     """
     try:
@@ -183,7 +184,7 @@ def open_table(folder: "Folder", entry: RecordingsEntry) -> Iterator[BinaryIO]:
             with folder.table(entry.name, digest=entry.digest, rows=entry.rows) as file:
                 yield file
     except OSError as error:
-        raise DatasetError(folder / entry.name, f"cannot be read: {reason(error)}") from error
+        raise unreadable(folder / entry.name, error) from error
 
 
 def has_more_rows(folder: Path, entry: RecordingsEntry) -> bool:
@@ -229,7 +230,7 @@ def read_in_path_order(folder: Path, entry: RecordingsEntry, *, several: bool) -
             pieces = [_piece(file.fileno(), path, at, end - n) for (at, n), end in zip(starts, ends, strict=True)]
             yield from merge(*pieces, key=lambda row: row.path_bytes)
     except OSError as error:
-        raise DatasetError(path, f"cannot be read: {reason(error)}") from error
+        raise unreadable(path, error) from error
 
 
 def _piece(fd: int, path: Path, at: int, n: int) -> Iterator[RecordingRow]:

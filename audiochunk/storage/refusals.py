@@ -58,10 +58,24 @@ _UNREACHED = {
     "ConnectionError",
     "HTTPClientError",
 }
+_UNANSWERED = _CUT | _LATE | _UNREACHED
+_NOT_THERE = (404, 410)
 
 
 class ShortError(Exception):
     """Other than so many bytes came. `args`: (sentence,)."""
+
+
+def meant(error: Exception) -> Exception:
+    """What a failure is: fsspec's HTTP says "not found" of hosts that do not answer, and where access is denied."""
+    hidden = error.__cause__
+    if not isinstance(error, FileNotFoundError) or not isinstance(hidden, Exception):
+        return error
+    status = _status(hidden)
+    if status is not None:
+        return error if status in _NOT_THERE else hidden
+    is_unanswered = isinstance(hidden, (ConnectionError, TimeoutError)) or bool(_names(hidden) & _UNANSWERED)
+    return hidden if is_unanswered else error
 
 
 def is_passing(error: Exception, scheme: str) -> bool:

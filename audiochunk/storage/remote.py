@@ -56,7 +56,7 @@ class RemoteFolder:
         """The bytes of the manifest: the same ones every time, so that all that is read belongs together.
 
         Raises:
-            NoDatasetError: there is none.
+            NoDatasetError: there is none, or not even the bucket.
             DatasetError: it has more bytes than `most`.
             StoreError: it could not be read.
         """
@@ -70,7 +70,7 @@ class RemoteFolder:
         for _ in range(_MOST_REPLACED):
             before = after
             if before is None:
-                raise NoDatasetError(str(self), f"no dataset here: there is no {name}")
+                raise NoDatasetError(str(self), self._why_none(name))
             if before.size > most:
                 raise DatasetError(self / name, f"{before.size:,} bytes; a manifest has at most {most:,}")
             try:
@@ -84,6 +84,17 @@ class RemoteFolder:
             if after == before:
                 return data
         raise StoreError(self / name, "was replaced each time that it was read", "try again when it is at rest")
+
+    def _why_none(self, name: str) -> str:
+        """Why there is no manifest, as far as the store lists its objects for whoever asks."""
+        try:
+            if is_being_built(self):
+                return "this build is not finished: run it again"
+        except FileNotFoundError:
+            return "there is no such bucket: look at its name"
+        except StoreError:
+            pass
+        return f"no dataset here: there is no {name}"
 
     @contextmanager
     def shard(
@@ -123,7 +134,7 @@ class RemoteFolder:
             yield file
 
     def forget_shard(self, *, bytes: int, digest: str, kind: str) -> bool:
-        """Remove from the cache a shard that turned out to be damaged; whether that could be done."""
+        """Remove from the cache a shard that turned out to be damaged; whether there was one to remove."""
         return self.cache.remove(_shard_key(digest, bytes, kind))
 
     @contextmanager
@@ -240,7 +251,12 @@ def name_of(folder: Folder) -> str:
 
 
 def is_being_built(folder: Folder) -> bool:
-    """Whether a build has left what it had not finished in a dataset's folder: one that was to add recordings."""
+    """Whether a build has left what it had not finished in a folder: of a dataset, one that was to add recordings.
+
+    Raises:
+        FileNotFoundError: the bucket is not there.
+        StoreError: the store could not be asked.
+    """
     if isinstance(folder, Path):
         return (folder / BUILD_FOLDER).exists()
     return next(folder.objects.list(f"{BUILD_FOLDER}/"), None) is not None

@@ -15,6 +15,7 @@ from audiochunk.errors import ConfigError, DatasetError, MachineError, OutputExi
 from audiochunk.pipeline.executors import Workers
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.reader.decode import Frames, chunk_samples, sample_pieces
+from audiochunk.reader.recordings import Recordings
 from audiochunk.signal.quantize import Samples
 from audiochunk.signal.sndfile import bits_of
 from audiochunk.storage.files import temporary
@@ -120,17 +121,14 @@ class DecodedFile:
     Attributes:
         recording: its path as bytes.
         target: the file, relative to the folder of all of them.
-        rows: of the recording.
+        numbers: of the recording's rows, among those that were decoded in path order.
+        chunks: of the recording.
     """
 
     recording: bytes
     target: bytes
-    rows: tuple[RecordingRow, ...]
-
-    @property
-    def chunks(self) -> int:
-        """Chunks of the recording."""
-        return sum(row.chunks for row in self.rows)
+    numbers: range
+    chunks: int
 
 
 def tree(rows: Iterable[RecordingRow]) -> list[DecodedFile]:
@@ -146,28 +144,29 @@ def tree(rows: Iterable[RecordingRow]) -> list[DecodedFile]:
     Raises:
         DatasetError: a path that leads out of the folder, which no build writes.
     """
-    found = []
+    found, n = [], 0
     for path, group in groupby(rows, lambda row: row.path_bytes):
-        streams = tuple(group)
-        if any(row.chunks for row in streams):
+        of_streams = [row.chunks for row in group]
+        first, n = n, n + len(of_streams)
+        if any(of_streams):
             if path.startswith(b"/") or {b"", b".", b".."} & set(path.split(b"/")) or b"\0" in path:
                 raise DatasetError("recordings.jsonl", f"{printable(path)} is not a path within a folder")
-            found.append((path, streams))
-    wanted = [os.path.splitext(path)[0] + b".wav" for path, _ in found]
+            found.append((path, range(first, n), sum(of_streams)))
+    wanted = [os.path.splitext(path)[0] + b".wav" for path, *_ in found]
     times: dict[bytes, int] = {}
     for target in wanted:
         times[target] = times.get(target, 0) + 1
-    paths = {path for path, _ in found}
+    paths = {path for path, *_ in found}
     folders = {target[:at] for target in wanted for at in range(len(target)) if target[at : at + 1] == b"/"}
     taken = {target for target in wanted if times[target] == 1} | (paths & set(wanted)) | folders
     files = []
-    for (path, streams), target in zip(found, wanted, strict=True):
+    for (path, numbers, chunks), target in zip(found, wanted, strict=True):
         if target in folders or (path != target and (times[target] > 1 or target in paths)):
             number, target = 1, path + b".wav"
             while target in taken:
                 number, target = number + 1, b"%b.%d.wav" % (path, number + 1)
             taken.add(target)
-        files.append(DecodedFile(path, target, streams))
+        files.append(DecodedFile(path, target, numbers, chunks))
     return files
 
 
@@ -199,7 +198,7 @@ def decode_all(
         OSError: a file could not be written.
     """
     datasets = {split: ChunkDataset(folder, split) for split in splits}
-    rows = sorted((row for ds in datasets.values() for row in ds.recordings), key=lambda row: row.path_bytes)
+    rows = Recordings.joined([ds.recordings for ds in datasets.values()], in_order=True).by_path
     files = tree(rows)
     for file in files:
         if not overwrite and os.path.lexists(os.path.join(os.fsencode(out), file.target)):
@@ -207,8 +206,8 @@ def decode_all(
     out.mkdir(parents=True, exist_ok=True)
     # What is not whole lies in one place, so that nothing of it is left where this is interrupted.
     with tempfile.TemporaryDirectory(prefix=".decode-", dir=out) as within, Workers(workers) as pool:
-        tasks = [_Task(datasets[file.rows[0].split], file, out, Path(within)) for file in files]
-        for file in pool.run(_decode_file, tasks, at_most=len(tasks), name=lambda task: printable(task.file.recording)):
+        tasks = (_task(file, rows, datasets, out, Path(within)) for file in files)
+        for file in pool.run(_decode_file, tasks, at_most=len(files), name=lambda task: printable(task.file.recording)):
             if on_file is not None:
                 on_file(file)
     return files
@@ -217,15 +216,21 @@ def decode_all(
 @dataclass(frozen=True, slots=True)
 class _Task:
     ds: ChunkDataset
+    rows: tuple[RecordingRow, ...]
     file: DecodedFile
     out: Path
     within: Path
 
 
+def _task(file: DecodedFile, rows: Recordings, datasets: dict[str, ChunkDataset], out: Path, within: Path) -> _Task:
+    of_file = tuple(rows[number] for number in file.numbers)
+    return _Task(datasets[of_file[0].split], of_file, file, out, within)
+
+
 def _decode_file(task: _Task) -> DecodedFile:
     path = task.out / os.fsdecode(task.file.target)
     path.parent.mkdir(parents=True, exist_ok=True)
-    decode_recording(task.ds, task.file.rows, path, within=task.within)
+    decode_recording(task.ds, task.rows, path, within=task.within)
     return task.file
 
 

@@ -129,7 +129,7 @@ class Evaluation:
             raise ConfigError(f"{printable(str(folder))}: there are no chunks to look at")
         self._encoding = encoding = next(iter(self._datasets.values())).encoding
         self.bits = encoding.bits
-        self.n_chunks = sum(excerpt.chunks for excerpt in self._excerpts)
+        self.n_chunks = int(self._excerpts.chunks.sum())
         self.raw_bytes = self.n_chunks * encoding.chunk_bytes
         self.samples = sum(stream_of(excerpt.row, encoding).real_codes(0, excerpt.chunks) for excerpt in self._excerpts)
 
@@ -204,13 +204,18 @@ class Evaluation:
 
     def _tasks(self, scratch: str) -> Iterator[Task]:
         at_once = max(1, _BYTES_AT_ONCE // self._encoding.chunk_bytes)
-        alone = list(batches(cut(self._excerpts, min(at_once, _CHUNKS_AT_ONCE)), min(at_once, _CHUNKS_AT_ONCE)))
-        together = list(batches(self._excerpts, at_once))
+        few = min(at_once, _CHUNKS_AT_ONCE)
+
+        def tasks(codec: str, way: str) -> Iterator[Task]:
+            # Cut anew for every codec: there may be millions.
+            found = batches(self._excerpts, at_once) if way == "whole" else batches(cut(self._excerpts, few), few)
+            return (Task(codec, way, self._datasets, batch, scratch) for batch in found)
+
         for codec in self._codecs:
-            yield from (Task(codec.name, "chunked", self._datasets, batch, scratch) for batch in alone)
-            yield from (Task(codec.name, "whole", self._datasets, batch, scratch) for batch in together)
+            yield from tasks(codec.name, "chunked")
+            yield from tasks(codec.name, "whole")
         if self._wants_entropy:
-            yield from (Task("entropy", "bound", self._datasets, batch, scratch) for batch in alone)
+            yield from tasks("entropy", "bound")
 
     def _row(self, codec: str, convention: Convention, n_bytes: float | None, **more: Any) -> Row:
         size = None if n_bytes is None else ceil(n_bytes)

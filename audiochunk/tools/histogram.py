@@ -10,6 +10,7 @@ import numpy.typing as npt
 from audiochunk.reader.dataset import ChunkDataset
 
 _MAX_CODES = 2**21  # of which a histogram is made
+_MAX_FETCHED = 16  # shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ def histogram(datasets: Iterable[ChunkDataset], *, bins: int = 64, max_chunks: i
     Args:
         datasets: the splits; at least one.
         bins: how many ranges to count in; a power of two up to 256.
-        max_chunks: about how many chunks to look at; fewer where they are large.
+        max_chunks: about how many chunks to look at; fewer where they are large. They lie in all shards, or in 16 of
+            those that have to be fetched.
     """
     splits = list(datasets)
     total = sum(len(ds) for ds in splits)
@@ -45,12 +47,28 @@ def histogram(datasets: Iterable[ChunkDataset], *, bins: int = 64, max_chunks: i
     codes: list[npt.NDArray[np.uint32]] = [np.zeros(0, np.uint32)]
     for ds in splits:
         share = -(-max_chunks * len(ds) // max(1, total))
-        numbers = np.unique(np.linspace(0, len(ds) - 1, share).astype(int)) if len(ds) else ()
-        codes += [ds.codes(int(number)).astype(np.uint32) for number in numbers]
+        numbers = _chosen(ds, share, most_shards=-(-_MAX_FETCHED * len(ds) // max(1, total)))
+        ds.will_need(numbers)
+        codes += [ds.codes(number).astype(np.uint32) for number in numbers.tolist()]
     seen = np.concatenate(codes)
     counted = np.bincount(seen >> np.uint32(splits[0].encoding.bits - bins.bit_length() + 1), minlength=bins)
     most = most_entropy(splits[0].encoding.bits, seen.size)
     return CodeHistogram(counted.astype(np.int64), entropy(seen), most, len(codes) - 1, total)
+
+
+def _chosen(ds: ChunkDataset, most: int, *, most_shards: int) -> npt.NDArray[np.int64]:
+    """Numbers of so many chunks at most, evenly spread, in so many shards at most where these have to be fetched."""
+    sizes = np.array(ds.shard_sizes if ds.is_fetched else (), np.int64)
+    if len(sizes) <= most_shards:
+        return _spread(len(ds), most)
+    firsts = np.cumsum(sizes) - sizes
+    among = np.concatenate([np.arange(firsts[i], firsts[i] + sizes[i]) for i in _spread(len(sizes), most_shards)])
+    return among[_spread(len(among), most)]
+
+
+def _spread(n: int, most: int) -> npt.NDArray[np.int64]:
+    """So many of the numbers below n at most, evenly spread."""
+    return np.unique(np.linspace(0, n - 1, most).astype(np.int64)) if n else np.zeros(0, np.int64)
 
 
 def entropy(codes: npt.NDArray[Any]) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,47 @@ class Excerpt:
         """Numbers in the split."""
         start = self.row.first_chunk + self.first
         return range(start, start + self.chunks)
+
+
+class Excerpts(Sequence[Excerpt]):
+    """Excerpts that begin with their streams, each made when it is asked for: they may be millions.
+
+    Args:
+        datasets: the splits.
+        which: (n,) the number of each one's split among them.
+        row: (n,) and of its row in that.
+        chunks: (n,) how many it has.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[ChunkDataset],
+        which: npt.NDArray[np.int64],
+        row: npt.NDArray[np.int64],
+        chunks: npt.NDArray[np.int64],
+    ) -> None:
+        self._splits = [(ds.split, ds.recordings) for ds in datasets]
+        self._which, self._row, self.chunks = which, row, chunks
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    @overload
+    def __getitem__(self, index: int) -> Excerpt: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Sequence[Excerpt]": ...
+    def __getitem__(self, index: int | slice) -> "Excerpt | Sequence[Excerpt]":
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        split, rows = self._splits[self._which[index]]
+        return Excerpt(split, rows[self._row[index]], 0, int(self.chunks[index]))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(mine == theirs for mine, theirs in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list
 
 
 class ChunkSound:
@@ -139,7 +181,7 @@ def code_arrays(ds: ChunkDataset, excerpt: Excerpt) -> Iterator[Codes]:
 
 def choose(
     datasets: Sequence[ChunkDataset], *, first: int | None = None, max_chunks: int | None = None, seed: int = 0
-) -> list[Excerpt]:
+) -> Excerpts:
     """The chunks to look at, as excerpts, which begin with the first of their stream.
 
     Args:
@@ -168,10 +210,7 @@ def choose(
         taken = np.sort(order[: last + 1])
         numbers, chunks = numbers[taken], chunks[taken]
     which = np.searchsorted(starts, numbers, side="right") - 1
-    return [
-        Excerpt(datasets[ds].split, datasets[ds].recordings[row], 0, n)
-        for ds, row, n in zip(which.tolist(), (numbers - starts[which]).tolist(), chunks.tolist(), strict=True)
-    ]
+    return Excerpts(datasets, which, numbers - starts[which], chunks)
 
 
 def batches(excerpts: Iterable[Excerpt], most: int) -> Iterator[tuple[Excerpt, ...]]:

@@ -65,22 +65,27 @@ def verify(folder: "Folder", *, on_bytes: Callable[[int], None] | None = None) -
     findings += _cards(folder, manifest)
     held, wrong = check_table(folder, manifest)
     findings += wrong
-    padding: dict[str, list[tuple[int, int]]] = {}
+    comparable: dict[str, Held] = {}
     for split, entries in groupby(manifest.shards, lambda shard: shard.split):
         shards, of_split = list(entries), (held or {}).get(split)
         # Where the sums differ, which was found above, nothing can be said of single shards.
         if of_split is not None and of_split.chunks == manifest.splits[split].chunks:
             findings += _chunks_of_shards(shards, of_split, manifest)
-            padding |= _padding_of_shards(shards, of_split, manifest.encoding)
-    for index, entry in _numbered(manifest):
-        findings += _check_shard(folder, entry, index, manifest, padding.get(entry.name, []), on_bytes)
+            comparable[split] = of_split
+    for index, first, entry in _numbered(manifest):
+        of_split = comparable.get(entry.split)
+        padding = [] if of_split is None else _padding_of_shard(first, entry, of_split, manifest.encoding)
+        findings += _check_shard(folder, entry, index, manifest, padding, on_bytes)
     return findings
 
 
-def _numbered(manifest: Manifest) -> Iterator[tuple[int, ShardEntry]]:
-    """Every shard with its number in its split."""
+def _numbered(manifest: Manifest) -> Iterator[tuple[int, int, ShardEntry]]:
+    """Every shard with its number in its split, and that of its first chunk."""
     for _, entries in groupby(manifest.shards, lambda shard: shard.split):
-        yield from enumerate(entries)
+        first = 0
+        for index, entry in enumerate(entries):
+            yield index, first, entry
+            first += entry.chunks
 
 
 def _unknown_files(folder: "Folder", manifest: Manifest) -> Iterator[Finding]:
@@ -151,22 +156,16 @@ def _chunks_of_generations(shards: list[ShardEntry], held: Held, generations: in
         yield Finding(MANIFEST, what, f"at most {generations:,}", f"{least[-1]:,}")
 
 
-def _padding_of_shards(shards: list[ShardEntry], held: Held, encoding: Encoding) -> dict[str, list[tuple[int, int]]]:
-    """Ranges of bytes in the data of each shard of a split, by its name, that hold padding."""
-    found: dict[str, list[tuple[int, int]]] = {}
-    first = 0
-    for shard in shards:
-        until = first + shard.chunks
-        low, high = (bisect_left(held.padded, (chunk,)) for chunk in (first, until))
-        found[shard.name] = [
-            (
-                (chunk - first) * encoding.chunk_bytes + real * encoding.bytes_per_code,
-                (chunk - first + 1) * encoding.chunk_bytes,
-            )
-            for chunk, real in held.padded[low:high]
-        ]
-        first = until
-    return found
+def _padding_of_shard(first: int, shard: ShardEntry, held: Held, encoding: Encoding) -> list[tuple[int, int]]:
+    """Ranges of bytes in the data of a shard, whose first chunk has that number in its split, that hold padding."""
+    low, high = (bisect_left(held.padded, (chunk,)) for chunk in (first, first + shard.chunks))
+    return [
+        (
+            (chunk - first) * encoding.chunk_bytes + real * encoding.bytes_per_code,
+            (chunk - first + 1) * encoding.chunk_bytes,
+        )
+        for chunk, real in held.padded[low:high]
+    ]
 
 
 def _check_shard(

@@ -51,3 +51,22 @@ def test_rows_that_differ_are_refused(tmp_path: Path) -> None:
         ConcatDataset([])
     with pytest.raises(ConfigError, match="is not a dataset"):
         ConcatDataset([a, np.zeros((3, 2048), np.uint8)])  # type: ignore[list-item]
+
+
+def test_iteration_gives_the_rows_of_any_view(tmp_path: Path) -> None:
+    for number, sizes in enumerate([[5], [2, 3], [4]]):
+        make(tmp_path / str(number), sizes)
+    both = ConcatDataset([audiochunk.open(tmp_path / str(number)) for number in range(3)])
+    everything = both.gather(np.arange(14))
+    for part in (
+        slice(None),
+        slice(3, 9),
+        slice(6, 8),
+        slice(11, 12),
+        slice(7, 7),
+        slice(2, None, 3),
+        slice(None, None, -1),
+    ):
+        found = list(both[part])
+        assert len(found) == len(both[part])
+        np.testing.assert_array_equal(np.reshape(found, (-1, 2048)), everything[part])

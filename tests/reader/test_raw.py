@@ -8,7 +8,7 @@ import pytest
 
 import audiochunk
 from audiochunk.config import Encoding
-from audiochunk.errors import DatasetError
+from audiochunk.errors import MachineError
 from audiochunk.reader import mapping, raw
 from audiochunk.reader.shard_files import ShardFiles
 from audiochunk.storage.manifest import ShardEntry
@@ -74,14 +74,14 @@ def test_addresses_that_are_refused_later_are_said_to_be(tmp_path: Path, monkeyp
         raise OSError(12, "Cannot allocate memory")
 
     monkeypatch.setattr(raw, "reserve", refuse)
-    with pytest.raises(DatasetError, match="made: cannot be mapped: cannot allocate memory"):
+    with pytest.raises(MachineError, match=r"made: cannot be mapped: cannot allocate memory \(ulimit -v"):
         ds[0]
 
 
 def test_a_place_that_is_refused_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "made", [4, 3])
     monkeypatch.setattr(mapping, "_mmap", lambda: lambda *_: ctypes.set_errno(12))
-    with pytest.raises(DatasetError, match=r"train-00001.safetensors: cannot be read: cannot allocate memory"):
+    with pytest.raises(MachineError, match=r"train-00001.safetensors: cannot be read: cannot allocate memory \("):
         audiochunk.open(tmp_path / "made")[5]
 
 

@@ -84,10 +84,19 @@ def test_there_is_no_row_beyond_the_last(tmp_path: Path) -> None:
     assert repr(found) == "<2 rows of recordings.jsonl>"
 
 
+def test_rows_by_path_are_sorted_by_its_bytes(tmp_path: Path) -> None:
+    found = recordings(tmp_path, [row(b"b"), row(b"b/c"), row("ä".encode()), row(b"a"), row(b"\xff"), row(b"c")])
+    assert [r.path_bytes for r in found.by_path] == sorted(r.path_bytes for r in found)
+    in_order = recordings(tmp_path, [row(b"a"), row(b"a", channel=1), row(b"b")])
+    assert in_order.by_path is in_order
+
+
 def test_splits_are_joined_in_their_order(tmp_path: Path) -> None:
     rows = [row(b"a", split="val"), row(b"b"), row(b"c", split="val")]
     parts = [recordings(tmp_path, rows, split) for split in ("train", "val")]
     assert [r.path for r in Recordings.joined(parts)] == ["b", "a", "c"]
+    assert [r.path for r in Recordings.joined(parts, in_order=True)] == ["a", "b", "c"]
+    assert list(Recordings.joined(parts, in_order=True).first_chunk) == [r.first_chunk for r in rows]
     assert Recordings.joined(parts[:1]) is parts[0]
 
 

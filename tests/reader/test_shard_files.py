@@ -1,4 +1,8 @@
 import os
+import resource
+import shutil
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +10,7 @@ import numpy as np
 import pytest
 
 import audiochunk
-from audiochunk.errors import DatasetError
+from audiochunk.errors import DatasetError, MachineError
 
 from .made import make
 
@@ -60,3 +64,43 @@ def test_a_dataset_may_be_reached_through_a_link(tmp_path: Path, way: dict[str, 
     everything = make(tmp_path / "made", [2, 2], **way)
     (tmp_path / "link").symlink_to("made")
     np.testing.assert_array_equal(audiochunk.open(tmp_path / "link")[[3]], everything[[3]])
+
+
+def test_limit_of_this_process_is_no_damage(tmp_path: Path) -> None:
+    make(tmp_path / "made", [4, 3])
+    ds = audiochunk.open(tmp_path / "made")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+        with suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        for use in (lambda: ds[0], lambda: ds.recordings, lambda: audiochunk.open(tmp_path / "made")):
+            with pytest.raises(MachineError, match=r"cannot be read: too many open files \(ulimit -n\)"):
+                use()
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(ds[0])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may be several users")
+def test_file_that_this_user_may_not_read_is_no_damage(request: pytest.FixtureRequest) -> None:
+    shared = Path(tempfile.mkdtemp())  # pytest's own folders are for one user
+    request.addfinalizer(lambda: shutil.rmtree(shared))
+    shared.chmod(0o755)
+    make(shared / "made", [4, 3])
+    (shared / "made" / "train-00001.safetensors").chmod(0)
+    (shared / "made" / "manifest.json").chmod(0o644)
+    pid = os.fork()
+    if not pid:
+        try:
+            os.setuid(65534)
+            with pytest.raises(MachineError, match=r"train-00001.safetensors: cannot be read: permission denied$"):
+                audiochunk.open(shared / "made")[5]
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0

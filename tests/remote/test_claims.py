@@ -13,7 +13,7 @@ from typing import BinaryIO
 import pytest
 
 from audiochunk.storage import claims
-from audiochunk.storage.cache import Cache
+from audiochunk.storage.cache import Cache, default_cache
 from audiochunk.storage.files import TEMPORARY_SUFFIX
 from tests.waiting import LONG_S, wait_until
 
@@ -237,3 +237,44 @@ def test_process_that_ends_while_a_thread_fetches_leaves_nothing_unfinished(tmp_
     assert list(Cache(tmp_path).files.iterdir()) == []
     assert read(Cache(tmp_path), X, writes(b"whole")) == b"whole"
     assert [path.name for path in Cache(tmp_path).files.iterdir()] == [X]
+
+
+_WAITS = """
+import sys, threading, time
+from pathlib import Path
+from audiochunk.storage import claims
+from audiochunk.storage.cache import Cache
+waiting, locked = threading.Event(), claims._locked
+def noted(*args):
+    waiting.set()
+    return locked(*args)
+claims._locked = noted
+threading.Thread(target=lambda: Cache(Path(sys.argv[1])).opened(sys.argv[2], print), daemon=True).start()
+waiting.wait()
+"""
+
+
+def test_process_that_ends_while_a_thread_waits_leaves_the_lock_to_who_has_it(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+
+    def fetch(file: BinaryIO) -> None:
+        file.write(b"mine")
+        command = [sys.executable, "-c", _WAITS, str(tmp_path), X]
+        assert subprocess.run(command, capture_output=True, timeout=60, check=True).stdout == b""
+        assert (cache.files / f"{X}.lock").exists()
+
+    assert read(cache, X, fetch) == b"mine"
+
+
+def test_one_folder_by_two_paths_is_one_cache(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    one, other = default_cache(tmp_path / "real"), default_cache(tmp_path / "link")
+
+    def fetch(file: BinaryIO) -> None:
+        file.write(b"hello")
+        file.flush()
+        read(other, Y, writes(b"other"))  # room is made meanwhile
+
+    assert read(one, X, fetch) == b"hello"
+    assert one == other

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import audiochunk
+from audiochunk.reader.concat import ConcatDataset
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.reader.sampler import Sampler
 from audiochunk.storage.cache import Cache
@@ -60,7 +61,6 @@ def test_sampler_has_the_next_shards_fetched(
 def test_sampler_of_views_has_shards_fetched(raw_dataset: Path, memory: str, cache: Path) -> None:
     url = put(raw_dataset, memory)
     local = audiochunk.open(raw_dataset)
-    from audiochunk.reader.concat import ConcatDataset
 
     def views(ds: ChunkDataset, other: ChunkDataset) -> list[object]:
         return [ds[5:-5], ds.windows(2), ConcatDataset([other, ds[3:]])]
@@ -129,3 +129,85 @@ def test_shard_is_asked_for_twice_and_fetched_once(raw_dataset: Path, proxy: Pro
     proxy.requests.clear()
     _ = ds[0]
     assert [request.split()[0] for request in proxy.requests] == ["HEAD", "GET", "HEAD"]
+
+
+def test_shards_of_a_batch_are_fetched_at_once(dataset: Path, proxy: Proxy, s3: str, cache: Path) -> None:
+    ds, local = audiochunk.open(put(dataset, s3)), audiochunk.open(dataset)
+    sizes = ds.shard_sizes
+    assert sizes is not None
+    firsts = np.cumsum([0, *sizes[:-1]])[[0, 2, 4, 6]]
+    fetching, most = 0, 0
+    lock, fetch = threading.Lock(), RemoteFolder._fetch
+
+    def noted(self: RemoteFolder, info: ObjectInfo, *args: Any, **options: Any) -> None:
+        nonlocal fetching, most
+        with lock:
+            fetching += 1
+            most = max(most, fetching)
+        fetch(self, info, *args, **options)
+        with lock:
+            fetching -= 1
+
+    proxy.latency_s = 0.1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RemoteFolder, "_fetch", noted)
+        np.testing.assert_array_equal(ds.gather(firsts), local.gather(firsts))
+        until(nothing_ahead)
+    assert most > 1
+    assert proxy.count(f"GET /{s3[5:]}/shards/train-") == len(firsts)
+
+
+def test_cache_that_is_too_small_for_an_order_is_warned_of(raw_dataset: Path, memory: str, tmp_path: Path) -> None:
+    url, local = put(raw_dataset, memory), audiochunk.open(raw_dataset)
+    sizes = sorted(entry.bytes for entry in local.manifest.shards if entry.split == "train")
+    window, whole = sum(sizes[-4:]), sum(sizes)
+
+    def sample(limit: int, **options: Any) -> None:
+        ds = audiochunk.open(url, cache=tmp_path, cache_bytes=limit)
+        Sampler(options.pop("view", lambda ds: ds)(ds), 2, **options)
+
+    for shuffle, needed, advice in (("shard", window, "a smaller shard_window"), (True, whole, 'shuffle="shard"')):
+        options = {"shuffle": shuffle, "shard_window": 2}
+        sample(needed, **options)  # warnings are errors here
+        said = rf"holds {needed - 1:,} bytes, .* have {needed:,}: .*cache_bytes={needed} \(.*, or take {advice}$"
+        with pytest.warns(UserWarning, match=said) as found:
+            sample(needed - 1, **options)
+        assert [Path(warning.filename).name for warning in found] == [Path(__file__).name]
+    sample(0, shuffle=False)
+    drawn = rf"shards that rows at random are read from have {whole:,}: .*\(AUDIOCHUNK_CACHE_BYTES\)$"
+    views = (
+        lambda ds: audiochunk.mix([(ds, 1), (local, 1)]),
+        lambda ds: audiochunk.mix([(ds[:9], 1), (ds[5:], 1)]),
+        lambda ds: ds.crops(100),
+    )
+    for view in views:
+        sample(whole, view=view)
+        with pytest.warns(UserWarning, match=drawn):
+            sample(whole - 1, view=view)
+    both = rf"two windows of 2 shards have {window:,}"
+    with pytest.warns(UserWarning, match=both):
+        sample(window - 1, view=lambda ds: ConcatDataset([local, ds]), shuffle="shard", shard_window=2)
+    with pytest.warns(UserWarning, match=f"have {sum(entry.bytes for entry in local.manifest.shards[:3]):,}: they"):
+        sample(1, view=lambda ds: ds[: sum(ds.shard_sizes[:3])].windows(2))
+
+
+def test_what_lies_in_a_store_says_so(raw_dataset: Path, memory: str, cache: Path) -> None:
+    ds, local = audiochunk.open(put(raw_dataset, memory)), audiochunk.open(raw_dataset)
+    for fetched, of in ((True, ds), (False, local)):
+        views = (
+            of[3:],
+            of.windows(2),
+            of.crops(100),
+            audiochunk.mix([(local, 1), (of, 1)]),
+            ConcatDataset([local, of]),
+        )
+        assert [view.is_fetched for view in views] == [fetched] * len(views)
+
+
+def test_iteration_over_several_has_the_next_shards_fetched(raw_dataset: Path, memory: str, cache: Path) -> None:
+    ds, local = audiochunk.open(put(raw_dataset, memory)), audiochunk.open(raw_dataset)
+    rows = iter(ConcatDataset([local, ds]))
+    for _ in range(len(local) + 1):
+        next(rows)
+    until(nothing_ahead)
+    assert len(list(cache.iterdir())) == 5

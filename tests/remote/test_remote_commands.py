@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import audiochunk
 from audiochunk.cli import cli
 from audiochunk.storage.objects import Objects
+from audiochunk.tools import histogram
 
 from .conftest import put
 from .servers import ACCESS_KEY, SECRET_KEY, TOKEN, Fault, Proxy
@@ -45,6 +47,21 @@ def test_command_says_of_a_url_what_it_says_of_the_folder(options: list[object],
     timed = r'"(en|de)code_(s|mb_s)": [\d.e-]+'
     expected = here.output.replace(str(raw_dataset), url)
     assert re.sub(timed, "", there.output) == re.sub(timed, "", expected)
+
+
+def test_inspect_fetches_a_few_shards(
+    raw_dataset: Path, proxy: Proxy, s3: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(histogram, "_MAX_FETCHED", 3)
+    url = put(raw_dataset, s3)
+    ways = [(where, json.loads(call("inspect", where, "--json").output)["histogram"]) for where in (raw_dataset, url)]
+    (_, here), (_, there) = ways
+    assert there["of"] == here["of"] == here["chunks"]
+    sizes = {split: audiochunk.open(raw_dataset, split).shard_sizes or [] for split in ("train", "val")}
+    n = len(sizes["train"])
+    assert [proxy.count(f"GET /{s3[5:]}/shards/{split}-") for split in sizes] == [3, 1]
+    assert there["chunks"] == sum(sizes["train"][i] for i in (0, (n - 1) // 2, n - 1)) + sizes["val"][0]
+    assert abs(there["entropy"] - here["entropy"]) < 1
 
 
 def test_recordings_are_decoded_from_a_url(raw_dataset: Path, url: str, tmp_path: Path) -> None:
@@ -108,6 +125,12 @@ def test_what_is_not_there_has_its_exit_code(s3: str, cache: Path) -> None:
         missing = call(command, f"{s3}/nothing")
         assert missing.exit_code == 4
         assert missing.output == f"audiochunk: {s3}/nothing: no dataset here: there is no manifest.json\n"
+        missing = call(command, "s3://no-such-bucket/x")
+        assert missing.exit_code == 4
+        assert missing.output == "audiochunk: s3://no-such-bucket/x: there is no such bucket: look at its name\n"
+    dead = call("inspect", "http://127.0.0.1:1/x")
+    assert dead.exit_code == 6
+    assert dead.output.startswith("audiochunk: http://127.0.0.1:1/x/manifest.json: could not be asked for: the store")
     odd = call("inspect", "odd://x/y")
     assert (odd.exit_code, odd.output) == (2, "audiochunk: no store is known by odd://\n")
 

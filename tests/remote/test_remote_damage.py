@@ -1,8 +1,10 @@
 import itertools
 import pickle
 import shutil
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,26 @@ def test_rows_that_a_later_build_has_begun_to_add_are_not_of_the_dataset(
         assert kept.read_bytes() == table
 
 
+def test_shard_that_is_another_is_fetched_once_more_and_no_more_often(
+    dataset: Path, memory: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, fetch, fetched = put(dataset, memory), Objects.fetch, []
+    (name,) = [info.name for info in Objects(url).list("train-00001")]
+    data = Objects(url).read(name)
+    Objects(url).write(name, data[:700] + bytes([data[700] ^ 1]) + data[701:])
+
+    def noted(self: Objects, name: str, *args: Any, **options: Any) -> None:
+        fetched.append(name)
+        fetch(self, name, *args, **options)
+
+    ds = audiochunk.open(url)
+    first = ds.manifest.shards[0].chunks
+    monkeypatch.setattr(Objects, "fetch", noted)
+    with pytest.raises(DatasetError, match=r"it is not that shard|is damaged"):
+        _ = ds[first]
+    assert fetched == [name] * 2
+
+
 def test_bytes_that_change_on_the_way_are_fetched_again(raw_dataset: Path, proxy: Proxy, s3: str, cache: Path) -> None:
     ds = audiochunk.open(put(raw_dataset, s3))
     proxy.fail(Fault(flip=6000), times=1, part="train-00000")
@@ -126,11 +148,56 @@ def test_lasting_failure_is_of_the_store_and_gone_when_it_is(
 def test_no_dataset_and_one_that_is_damaged(raw_dataset: Path, s3: str, cache: Path) -> None:
     with pytest.raises(NoDatasetError, match=f"{s3}/nothing: no dataset here: there is no manifest.json"):
         audiochunk.open(f"{s3}/nothing")
-    with pytest.raises(NoDatasetError):
+    with pytest.raises(NoDatasetError, match="s3://no-such-bucket/shards: there is no such bucket: look at its name"):
         audiochunk.open("s3://no-such-bucket/shards")
+    Objects(f"{s3}/begun").write(".build/marker", b"")
+    with pytest.raises(NoDatasetError, match=f"{s3}/begun: this build is not finished: run it again"):
+        audiochunk.open(f"{s3}/begun")
     Objects(s3).write("manifest.json", b"{}")
     with pytest.raises(DatasetError, match=f"{s3}/manifest.json: not a manifest"):
         audiochunk.open(s3)
+
+
+def test_no_dataset_where_objects_may_not_be_listed(proxy: Proxy, s3: str, cache: Path) -> None:
+    proxy.fail(Fault(status=403, code="AccessDenied"), part="prefix=nothing/.build")
+    with pytest.raises(NoDatasetError, match=r"no dataset here: there is no manifest\.json"):
+        audiochunk.open(f"{s3}/nothing")
+    assert any("prefix=nothing/.build" in request for request in proxy.requests)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (404, "no dataset here: there is no manifest.json"),
+        (410, "no dataset here: there is no manifest.json"),
+        (403, "access is denied"),
+        (500, "the store fails, again and again"),
+        (None, "the store cannot be reached"),
+    ],
+)
+def test_web_server_that_has_no_dataset_is_told_from_one_that_does_not_answer(
+    environment: pytest.MonkeyPatch, cache: Path, status: int | None, said: str
+) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status or 404)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        url = f"http://127.0.0.1:{server.server_port}/shards"
+        if status is None:
+            server.server_close()
+        else:
+            threading.Thread(target=server.serve_forever).start()
+        error: type[Exception] = NoDatasetError if status in (404, 410) else StoreError
+        with pytest.raises(error, match=said):
+            audiochunk.open(url)
+        if status is not None:
+            server.shutdown()
 
 
 def test_dataset_that_was_replaced_since_it_was_pickled_is_refused(

@@ -122,6 +122,17 @@ def test_all_chunks_are_chosen_in_order(folder: Path) -> None:
         assert [i for excerpt in choose([ds]) for i in excerpt.numbers] == list(range(len(ds)))
 
 
+def test_excerpts_are_a_sequence(folder: Path) -> None:
+    (ds, *_) = datasets(folder)
+    excerpts = choose([ds])
+    assert excerpts == list(excerpts) == [excerpts[i] for i in range(len(excerpts))]
+    assert excerpts[1:] == list(excerpts)[1:]
+    assert excerpts[-1] == list(excerpts)[-1]
+    assert excerpts.chunks.tolist() == [excerpt.chunks for excerpt in excerpts]
+    assert excerpts != excerpts[1:]
+    assert excerpts != 1
+
+
 def test_at_most_so_many_are_chosen_of_streams_in_a_seeded_order(folder: Path) -> None:
     both = datasets(folder)
     total = sum(map(len, both))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from audiochunk.config import Encoding
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.reader.decode import Frames, chunk_samples
+from audiochunk.reader.recordings import Recordings
 from audiochunk.signal.quantize import Samples, dequantize
 from audiochunk.storage.recordings import RecordingRow
 
@@ -157,7 +158,8 @@ def choose(rows: Sequence[RecordingRow], n: int, *, seed: int) -> list[tuple[Rec
     Returns:
         Rows of as many recordings that have whole frames, in the order of `rows`, each with a number in [0, 1).
     """
-    chunks = np.array([row.chunks if row.frames > row.dropped_frames else 0 for row in rows], np.float64)
+    # Of columns, where there are some: rows may be millions.
+    chunks = np.asarray(rows.chunks if isinstance(rows, Recordings) else [row.chunks for row in rows], np.float64)
     draws = np.random.Generator(np.random.PCG64(seed)).random((len(rows), 2))
     # Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006): the largest u ** (1 / weight).
     with np.errstate(divide="ignore"):
@@ -166,7 +168,9 @@ def choose(rows: Sequence[RecordingRow], n: int, *, seed: int) -> list[tuple[Rec
     for i in np.argsort(-keys, kind="stable")[: int((chunks > 0).sum())].tolist():
         if len(found) == n:
             break
-        found.setdefault(rows[i].path_bytes, i)  # under layout "split", one channel stands for all
+        row = rows[i]
+        if row.frames > row.dropped_frames:
+            found.setdefault(row.path_bytes, i)  # under layout "split", one channel stands for all
     return [(rows[i], float(draws[i, 1])) for i in sorted(found.values())]
 
 

@@ -99,15 +99,15 @@ class Lengths:
     @classmethod
     def of(cls, rows: Iterable[RecordingRow]) -> "Lengths":
         """The lengths of the recordings that the rows are about."""
-        found = np.array(
-            [
+        found = np.fromiter(
+            (
                 (row.frames / row.sample_rate, row.dropped_frames / row.sample_rate)
                 for row in rows
                 if row.error is None and not row.channel and row.frames
-            ],
-            np.float64,
-        ).reshape(-1, 2)
-        return cls(found[:, 0], found[:, 1])
+            ),
+            np.dtype("f8,f8"),
+        )
+        return cls(found["f0"].copy(), found["f1"].copy())
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,9 @@ import numpy as np
 from audiochunk._version import __version__
 from audiochunk.errors import printable
 from audiochunk.reader.dataset import ChunkDataset
+from audiochunk.reader.recordings import Recordings
 from audiochunk.storage.manifest import Manifest
-from audiochunk.storage.recordings import RecordingRow, read_rows
+from audiochunk.storage.recordings import read_rows
 from audiochunk.storage.remote import name_of
 from audiochunk.tools.facts import Facts
 from audiochunk.tools.report import contents, figures, pictures
@@ -64,9 +64,9 @@ def page(
     """
     require_report_extra()
     manifest = Manifest.read(folder)
-    rows = list(read_rows(folder, manifest.recordings))
-    summary = summarize(rows, encoding=manifest.encoding, splits=manifest.splits)
-    cards = [_card(clip, number) for number, clip in enumerate(_gallery(folder, manifest, rows, gallery, seed))]
+    summary = summarize(read_rows(folder, manifest.recordings), encoding=manifest.encoding, splits=manifest.splits)
+    lengths = contents.Lengths.of(read_rows(folder, manifest.recordings))
+    cards = [_card(clip, number) for number, clip in enumerate(_gallery(folder, manifest, gallery, seed))]
     values = {
         "title": printable(title if title is not None else name_of(folder) or "dataset"),
         "version": __version__,
@@ -90,14 +90,14 @@ def page(
         "notes": contents.reasons(summary.notes),
         "listed": _LISTED,
         "named": _NAMED,
-        **_figures(rows, facts, summary),
+        **_figures(lengths, facts, summary),
     }
     return _fill_in(values).encode()
 
 
-def _gallery(folder: "Folder", manifest: Manifest, rows: Sequence[RecordingRow], n: int, seed: int) -> list[Clip]:
+def _gallery(folder: "Folder", manifest: Manifest, n: int, seed: int) -> list[Clip]:
     datasets = {name: ChunkDataset(folder, name) for name in manifest.splits}
-    used = [row for row in rows if row.error is None]
+    used = Recordings.joined([ds.recordings for ds in datasets.values()], in_order=True).used
     return clips(datasets, choose(used, n, seed=seed), max_bytes=_SOUND_BYTES)
 
 
@@ -134,9 +134,8 @@ def _heard(clip: Clip) -> str:
     return "".join(f"; {word}" for word in words)
 
 
-def _figures(rows: Sequence[RecordingRow], facts: Facts, summary: Summary) -> dict[str, Any]:
+def _figures(lengths: contents.Lengths, facts: Facts, summary: Summary) -> dict[str, Any]:
     """The figures by name; None where there is nothing to draw."""
-    lengths = contents.Lengths.of(rows)
     rms, peak = contents.loudness(facts)
     found: dict[str, Any] = dict.fromkeys(("durations", "codes", "levels"))
     found |= {"lengths": lengths, "n_levels": len(rms), "median_rms": None}

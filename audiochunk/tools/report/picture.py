@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from audiochunk.errors import printable
 from audiochunk.reader.dataset import ChunkDataset
+from audiochunk.reader.recordings import Recordings
 from audiochunk.storage.manifest import Manifest
-from audiochunk.storage.recordings import read_rows
 from audiochunk.tools.histogram import histogram
 from audiochunk.tools.report.clip import Clip, choose, clips
 from audiochunk.tools.report.drawing import PRINT, WIDTH, canvas, panel, plain, png, require_report_extra, style
@@ -45,7 +45,7 @@ def draw(folder: "Folder", *, gallery: int, seed: int) -> "Figure":
     """The picture, before it is a file; to be drawn in `style`."""
     manifest = Manifest.read(folder)
     datasets = {name: ChunkDataset(folder, name) for name in sorted(manifest.splits)}
-    rows = [row for row in read_rows(folder, manifest.recordings) if row.error is None]
+    rows = Recordings.joined([ds.recordings for ds in datasets.values()], in_order=True).used
     found = clips(datasets, choose(rows, gallery, seed=seed), max_bytes=_CLIP_BYTES)
     figure = canvas(_TOP + _CELL * -(-len(found) // _ACROSS), width=_ACROSS * WIDTH)
     height = float(figure.get_size_inches()[1] * figure.dpi)

@@ -11,6 +11,7 @@ import audiochunk
 from audiochunk.config import Encoding
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.reader.decode import Frames
+from audiochunk.reader.recordings import Recordings
 from audiochunk.signal.quantize import dequantize, quantize
 from audiochunk.storage.manifest import Manifest
 from audiochunk.storage.recordings import RecordingRow, read_rows
@@ -100,6 +101,19 @@ def test_no_more_than_two_channels_are_played() -> None:
 )
 def test_what_small_clips_leave_is_shared(wanted: list[int], total: int, given: list[int]) -> None:
     assert budgets(wanted, total) == given
+
+
+def test_a_choice_of_columns_is_that_of_rows(tmp_path: Path) -> None:
+    (tmp_path / "wavs").mkdir()
+    for number in range(12):
+        sf.write(tmp_path / "wavs" / f"{number}.wav", np.zeros((2000 * number, 1 + number % 2), np.int16), 8000)
+    audiochunk.build(tmp_path / "wavs", tmp_path / "out", split="train=0.5,val=0.5", workers=1, fsync=False)
+    manifest = Manifest.read(tmp_path / "out")
+    rows = [row for row in read_rows(tmp_path / "out", manifest.recordings) if row.error is None]
+    parts = [ChunkDataset(tmp_path / "out", split).recordings for split in manifest.splits]
+    assert len({row.split for row in rows}) == 2
+    for seed in range(5):
+        assert choose(Recordings.joined(parts, in_order=True).used, 4, seed=seed) == choose(rows, 4, seed=seed)
 
 
 def test_a_choice_follows_from_its_seed_alone() -> None:
