@@ -5,6 +5,7 @@ from inspect import signature
 from typing import Any
 
 from audiochunk.storage.objects import Objects
+from audiochunk.storage.refusals import is_there_already
 
 
 def create(objects: Objects, name: str, data: bytes) -> bool:
@@ -22,9 +23,9 @@ def create(objects: Objects, name: str, data: bytes) -> bool:
             return None
         try:
             fs.pipe_file(objects.path(fs, name), data, mode="create")
-        except FileExistsError:
-            return False
         except OSError as error:
+            if is_there_already(error):
+                return False
             if error.errno != errno.ENOSYS:
                 raise
             return None

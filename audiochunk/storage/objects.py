@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from audiochunk.errors import StoreError
+from audiochunk.storage import asking
 from audiochunk.storage.connection import Connection
 from audiochunk.storage.files import copy_whole, write_whole
 from audiochunk.storage.object_info import ObjectInfo
-from audiochunk.storage.refusals import ShortError, is_passing, refusal
+from audiochunk.storage.refusals import ShortError, is_missing, is_passing, refusal
 from audiochunk.storage.urls import parts
 
 # A request of so much takes a second or so; so many at once fill a fast line.
@@ -71,10 +72,8 @@ class Objects:
         Raises:
             StoreError: the store could not be asked.
         """
-        # The Hub's listings are kept even where none are wanted.
-        options = {"refresh": True} if self._scheme == "hf" else {}
         try:
-            info = self.call("asked for", name, lambda fs: fs.info(self.path(fs, name), **options))
+            info = self.call("asked for", name, lambda fs: asking.info(fs, self.path(fs, name)))
         except (FileNotFoundError, NotADirectoryError):
             return None
         return None if info["type"] == "directory" else ObjectInfo.of(name, info)
@@ -90,9 +89,7 @@ class Objects:
             return
         below = prefix.rpartition("/")[0]
         try:
-            found = self.call(
-                "listed", below, lambda fs: (self.path(fs, ""), fs.find(self.path(fs, below), detail=True))
-            )
+            found = self.call("listed", below, lambda fs: (self.path(fs, ""), asking.find(fs, self.path(fs, below))))
         except (FileNotFoundError, NotADirectoryError):
             return
         root, infos = found
@@ -210,7 +207,7 @@ class Objects:
         """So many bytes of an object, no more than fit into one request."""
 
         def get(fs: Any) -> bytes:
-            data: bytes = fs.cat_file(self.path(fs, name), start=start, end=start + size)
+            data: bytes = asking.read(fs, self.path(fs, name), start=start, end=start + size)
             if len(data) != size:
                 raise ShortError(f"{len(data):,} bytes came from byte {start:,} on, not {size:,}")
             return data
@@ -264,7 +261,7 @@ class Objects:
         raise self._refused(failure, done, name)
 
     def _refused(self, error: Exception, done: str, name: str) -> Exception:
-        if not isinstance(error, FileNotFoundError):
+        if not is_missing(error):
             return StoreError(self.url_of(name).rstrip("/"), *refusal(error, done))
         if done == "written":
             return StoreError(self.url_of(name), "could not be written: there is no such bucket or folder", "make it")

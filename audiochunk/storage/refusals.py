@@ -31,6 +31,8 @@ _NO_CREDENTIALS = {
     "RefreshError",
     "LocalTokenNotFoundError",
 }
+# Of the Hub, which says the same of what is not there and of what these credentials may not see.
+_NO_REPOSITORY = {"RepositoryNotFoundError", "BucketNotFoundError"}
 _CUT_WITHIN = {
     "ClientPayloadError",
     "IncompleteRead",
@@ -70,10 +72,25 @@ def is_passing(error: Exception, scheme: str) -> bool:
         return True
     status = _status(error)
     if status is not None:
-        return status in (408, 429, 500, 502, 504) or (status == 503 and scheme not in _PATIENT)
+        # 409 is S3's of two that write one object in the same moment.
+        return status in (408, 409, 429, 500, 502, 504) or (status == 503 and scheme not in _PATIENT)
     return scheme not in _PATIENT and (
         isinstance(error, (ConnectionError, TimeoutError)) or bool(_names(error) & {*_CUT, "ServerTimeoutError"})
     )
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether a failure says that there is no such object; not that a whole repository of the Hub is not there."""
+    names = _names(error)
+    if names & {*_NO_REPOSITORY, "RevisionNotFoundError"}:
+        return False
+    return isinstance(error, FileNotFoundError) or "EntryNotFoundError" in names
+
+
+def is_there_already(error: Exception) -> bool:
+    """Whether a store refused to make an object where there is none, because there is one."""
+    # s3fs knows it only of stores that name the condition in their answer: AWS does, SeaweedFS (4.48) does not.
+    return isinstance(error, FileExistsError) or _status(error) == 412
 
 
 def refusal(error: Exception, done: str) -> tuple[str, str]:
@@ -89,6 +106,11 @@ def refusal(error: Exception, done: str) -> tuple[str, str]:
     could_not = f"could not be {done}"
     if names & _NO_CREDENTIALS:
         return f"{could_not}: no credentials were found{of}", "set them as the store's library wants them"
+    if names & _NO_REPOSITORY:
+        what = "there is no such repository, or these credentials may not see it"
+        return f"{could_not}: {what}{of}", "check its name, HF_TOKEN, and whether it asks for an agreement"
+    if "RevisionNotFoundError" in names:
+        return f"{could_not}: the repository has no such revision{of}", "look for its branches and tags"
     if isinstance(error, PermissionError) or status in (401, 403):
         return f"{could_not}: access is denied{of}", _DENIED
     if isinstance(error, TimeoutError) or names & _LATE:
