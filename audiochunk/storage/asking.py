@@ -11,14 +11,15 @@ def info(fs: Any, path: str) -> Any:
     """
     if not _is_hub(fs):
         return fs.info(path)
+    # Only expanded does it say more than a size.
     try:
-        return fs.info(path, refresh=True)
+        return fs.info(path, refresh=True, expand_info=True)
     except FileNotFoundError as error:
         if error.__cause__ is not None:  # not the file, but its repository is missing
             raise
     # What has come since its folder was listed is not asked for.
     fs.invalidate_cache()
-    return fs.info(path, refresh=True)
+    return fs.info(path, refresh=True, expand_info=True)
 
 
 def find(fs: Any, path: str) -> Any:
