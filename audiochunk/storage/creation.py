@@ -11,8 +11,8 @@ from audiochunk.storage.refusals import is_there_already
 def create(objects: Objects, name: str, data: bytes) -> bool:
     """Make an object of bytes where there is none, and say whether it now is that one.
 
-    Of several who try at once one succeeds, where the store can see to that: S3 and Google Cloud Storage can. Elsewhere
-    it is looked for an object first.
+    It is looked for one first. Of several who try at once one succeeds, where the store can see to that: S3 and Google
+    Cloud Storage can. Some that speak S3 cannot, and do not say so.
 
     Raises:
         StoreError: it could not be written.
@@ -31,8 +31,8 @@ def create(objects: Objects, name: str, data: bytes) -> bool:
             return None
         return True
 
-    made = objects.call("written", name, put)
-    if made is None and objects.stat(name) is None:
+    made = objects.call("written", name, put) if objects.stat(name) is None else False
+    if made is None:
         objects.write(name, data)
         return True
     # An answer may have been lost: what is there then is one's own.

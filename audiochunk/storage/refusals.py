@@ -111,7 +111,8 @@ def refusal(error: Exception, done: str) -> tuple[str, str]:
         return f"{could_not}: {what}{of}", "check its name, HF_TOKEN, and whether it asks for an agreement"
     if "RevisionNotFoundError" in names:
         return f"{could_not}: the repository has no such revision{of}", "look for its branches and tags"
-    if isinstance(error, PermissionError) or status in (401, 403):
+    # gcsfs has no class and no status for it.
+    if isinstance(error, PermissionError) or status in (401, 403) or str(error).startswith("Forbidden: "):
         return f"{could_not}: access is denied{of}", _DENIED
     if isinstance(error, TimeoutError) or names & _LATE:
         return f"{could_not}: there was no answer in time{of}", _NETWORK
