@@ -81,11 +81,15 @@ class Objects:
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """All objects whose names begin with a prefix, in the store's order; of S3, a page at a time.
 
+        By HTTP there are none: folders have no listings to rely on.
+
         Raises:
             StoreError: the store could not be asked.
         """
         if self._scheme in ("s3", "s3a"):
             yield from self._list_s3(prefix)
+            return
+        if self._scheme in ("http", "https"):
             return
         below = prefix.rpartition("/")[0]
         try:

@@ -80,9 +80,12 @@ def is_passing(error: Exception, scheme: str) -> bool:
 
 
 def is_missing(error: Exception) -> bool:
-    """Whether a failure says that there is no such object; not that a whole repository of the Hub is not there."""
+    """Whether a failure says that there is no such object; not that all of the store is not there, or not seen."""
     names = _names(error)
-    if names & {*_NO_REPOSITORY, "RevisionNotFoundError"}:
+    if names & {*_NO_REPOSITORY, "RevisionNotFoundError", *_CUT, *_LATE, *_UNREACHED}:
+        return False
+    # By HTTP fsspec finds nothing wherever it cannot look.
+    if _status(error) not in (None, 404, 410):
         return False
     return isinstance(error, FileNotFoundError) or "EntryNotFoundError" in names
 
@@ -157,8 +160,9 @@ def _status(error: BaseException) -> int | None:
         found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     else:
         found = getattr(response, "status_code", None)
-        for name in ("status", "code", "status_code"):
-            found = found if found is not None else getattr(error, name, None)
+        for candidate in (error, error.__cause__):
+            for name in ("status", "code", "status_code"):
+                found = found if found is not None else getattr(candidate, name, None)
     try:
         status = int(found)
     except (TypeError, ValueError):
