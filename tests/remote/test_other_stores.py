@@ -133,6 +133,21 @@ def test_a_conditional_put_that_is_refused_otherwise(
         assert Objects(s3).read("one") == b"mine"
 
 
+def test_a_store_that_does_not_name_the_condition_that_failed(
+    s3: str, environment: pytest.MonkeyPatch, server: str
+) -> None:
+    Objects(s3).write("one", b"mine")
+    stat, looks = Objects.stat, [None]  # it came between the look and the request
+    environment.setattr(Objects, "stat", lambda self, name: looks.pop() if looks else stat(self, name))
+    with proxy_to(server) as proxy:
+        environment.setenv("AWS_ENDPOINT_URL", proxy.url)
+        proxy.fail(Fault(status=412, code="PreconditionFailed"), method="PUT")
+        assert not create(Objects(s3), "one", b"theirs, longer")
+        looks.append(None)
+        assert create(Objects(s3), "one", b"mine")
+        assert proxy.count("PUT") == 2
+
+
 def test_a_store_that_ignores_the_condition_is_looked_into_first(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `rclone serve s3` (1.75) and s3rver (3.7) do."""
     from fsspec.implementations.memory import MemoryFileSystem
