@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from audiochunk.config import Encoding
     from audiochunk.pipeline.parts import Opener, Part
 
+_READ_ONLY = "which is only read from; build into a folder, or a store"
+_NOT_BUILT_INTO = {
+    "hf": "where every file that is written is a commit; build into a folder and upload it: `hf upload`",
+    "http": _READ_ONLY,
+    "https": _READ_ONLY,
+}
+
 
 def is_store(root: bytes) -> bool:
     """Whether an input folder is one in an object store."""
@@ -58,6 +65,9 @@ def store_of(out: str | os.PathLike[str]) -> str | None:
     if not isinstance(out, str) or not is_url(out) or local_path(out) is not None:
         return None
     _require_text(out)
+    scheme = out.partition("://")[0].lower()
+    if scheme in _NOT_BUILT_INTO:
+        raise ConfigError(f"{printable(out)}: datasets are not built into {scheme}://, {_NOT_BUILT_INTO[scheme]}")
     return out
 
 

@@ -5,13 +5,14 @@ from inspect import signature
 from typing import Any
 
 from audiochunk.storage.objects import Objects
+from audiochunk.storage.refusals import is_there_already
 
 
 def create(objects: Objects, name: str, data: bytes) -> bool:
     """Make an object of bytes where there is none, and say whether it now is that one.
 
-    It is looked for an object first. Of several who try at once one succeeds, where the store can see to that: S3 and
-    Google Cloud Storage can.
+    It is looked for one first. Of several who try at once one succeeds, where the store can see to that: S3 and Google
+    Cloud Storage can. Some that speak S3 cannot, and do not say so.
 
     Raises:
         StoreError: it could not be written.
@@ -22,19 +23,17 @@ def create(objects: Objects, name: str, data: bytes) -> bool:
             return None
         try:
             fs.pipe_file(objects.path(fs, name), data, mode="create")
-        except FileExistsError:
-            return False
         except OSError as error:
+            if is_there_already(error):
+                return False
             if error.errno != errno.ENOSYS:
                 raise
             return None
         return True
 
-    made: bool | None = False
-    if objects.stat(name) is None:
-        made = objects.call("written", name, put)
-        if made is None:
-            objects.write(name, data)
-            return True
+    made = objects.call("written", name, put) if objects.stat(name) is None else False
+    if made is None:
+        objects.write(name, data)
+        return True
     # An answer may have been lost: what is there then is one's own.
     return made or objects.read(name) == data

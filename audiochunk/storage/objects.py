@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from audiochunk.errors import ObjectLostError, StoreError
+from audiochunk.storage import asking
 from audiochunk.storage.connection import Connection
 from audiochunk.storage.files import copy_whole, write_whole
 from audiochunk.storage.object_info import ObjectInfo
-from audiochunk.storage.refusals import ShortError, is_passing, meant, refusal
+from audiochunk.storage.refusals import ShortError, is_missing, is_passing, refusal
 from audiochunk.storage.urls import parts
 
 # A request of so much takes a second or so; so many at once fill a fast line.
@@ -48,8 +49,6 @@ class Objects:
         self._scheme, rest = parts(url)
         self.url = f"{self._scheme}://{rest or '/'}"
         self._connection = Connection(self._scheme)
-        #: The Hub's listings are kept even where none are wanted.
-        self._anew: dict[str, Any] = {"refresh": True} if self._scheme == "hf" else {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Objects, (self.url,)
@@ -74,7 +73,7 @@ class Objects:
             StoreError: the store could not be asked.
         """
         try:
-            info = self.call("asked for", name, lambda fs: fs.info(self.path(fs, name), **self._anew))
+            info = self.call("asked for", name, lambda fs: asking.info(fs, self.path(fs, name)))
         except (FileNotFoundError, NotADirectoryError):
             return None
         return None if info["type"] == "directory" else ObjectInfo.of(name, info)
@@ -82,22 +81,19 @@ class Objects:
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """All objects whose names begin with a prefix, in the store's order; of S3, a page at a time.
 
+        By HTTP there are none: folders have no listings to rely on.
+
         Raises:
             StoreError: the store could not be asked.
         """
         if self._scheme in ("s3", "s3a"):
             yield from self._list_s3(prefix)
             return
+        if self._scheme in ("http", "https"):
+            return
         below = prefix.rpartition("/")[0]
         try:
-            found = self.call(
-                "listed",
-                below,
-                lambda fs: (
-                    self.path(fs, ""),
-                    fs.find(self.path(fs, below), detail=True, **self._anew),
-                ),
-            )
+            found = self.call("listed", below, lambda fs: (self.path(fs, ""), asking.find(fs, self.path(fs, below))))
         except (FileNotFoundError, NotADirectoryError):
             return
         root, infos = found
@@ -220,7 +216,7 @@ class Objects:
         """So many bytes of an object, no more than fit into one request."""
 
         def get(fs: Any) -> bytes:
-            data: bytes = fs.cat_file(self.path(fs, name), start=start, end=start + size)
+            data: bytes = asking.read(fs, self.path(fs, name), start=start, end=start + size)
             if len(data) != size:
                 raise ShortError(f"{len(data):,} bytes came from byte {start:,} on, not {size:,}")
             return data
@@ -267,15 +263,15 @@ class Objects:
             try:
                 return use(self._connection.filesystem())
             except Exception as error:  # noqa: BLE001 - there is no telling what a library raises
-                failure = meant(error)
-                if pause is None or not is_passing(failure, self._scheme):
+                failure = error
+                if pause is None or not is_passing(error, self._scheme):
                     break
                 time.sleep(random.uniform(pause, 2 * pause))
         # Outside of its block, and not `from` it: what libraries say may hold signed addresses.
         raise self._refused(failure, done, name)
 
     def _refused(self, error: Exception, done: str, name: str) -> Exception:
-        if not isinstance(error, FileNotFoundError):
+        if not is_missing(error):
             return StoreError(self.url_of(name).rstrip("/"), *refusal(error, done))
         if done == "written":
             return StoreError(self.url_of(name), "could not be written: there is no such bucket or folder", "make it")

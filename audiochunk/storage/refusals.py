@@ -31,6 +31,8 @@ _NO_CREDENTIALS = {
     "RefreshError",
     "LocalTokenNotFoundError",
 }
+# Of the Hub, which says the same of what is not there and of what these credentials may not see.
+_NO_REPOSITORY = {"RepositoryNotFoundError", "BucketNotFoundError"}
 _CUT_WITHIN = {
     "ClientPayloadError",
     "IncompleteRead",
@@ -58,24 +60,10 @@ _UNREACHED = {
     "ConnectionError",
     "HTTPClientError",
 }
-_UNANSWERED = _CUT | _LATE | _UNREACHED
-_NOT_THERE = (404, 410)
 
 
 class ShortError(Exception):
     """Other than so many bytes came. `args`: (sentence,)."""
-
-
-def meant(error: Exception) -> Exception:
-    """What a failure is: fsspec's HTTP says "not found" of hosts that do not answer, and where access is denied."""
-    hidden = error.__cause__
-    if not isinstance(error, FileNotFoundError) or not isinstance(hidden, Exception):
-        return error
-    status = _status(hidden)
-    if status is not None:
-        return error if status in _NOT_THERE else hidden
-    is_unanswered = isinstance(hidden, (ConnectionError, TimeoutError)) or bool(_names(hidden) & _UNANSWERED)
-    return hidden if is_unanswered else error
 
 
 def is_passing(error: Exception, scheme: str) -> bool:
@@ -84,10 +72,28 @@ def is_passing(error: Exception, scheme: str) -> bool:
         return True
     status = _status(error)
     if status is not None:
+        # 409 is S3's of two that write one object in the same moment.
         return status in (408, 409, 429, 500, 502, 504) or (status == 503 and scheme not in _PATIENT)
     return scheme not in _PATIENT and (
         isinstance(error, (ConnectionError, TimeoutError)) or bool(_names(error) & {*_CUT, "ServerTimeoutError"})
     )
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether a failure says that there is no such object; not that all of the store is not there, or not seen."""
+    names = _names(error)
+    if names & {*_NO_REPOSITORY, "RevisionNotFoundError", *_CUT, *_LATE, *_UNREACHED}:
+        return False
+    # By HTTP fsspec finds nothing wherever it cannot look.
+    if _status(error) not in (None, 404, 410):
+        return False
+    return isinstance(error, FileNotFoundError) or "EntryNotFoundError" in names
+
+
+def is_there_already(error: Exception) -> bool:
+    """Whether a store refused to make an object where there is none, because there is one."""
+    # s3fs knows it only of stores that name the condition in their answer: AWS does, SeaweedFS (4.48) does not.
+    return isinstance(error, FileExistsError) or _status(error) == 412
 
 
 def refusal(error: Exception, done: str) -> tuple[str, str]:
@@ -103,7 +109,13 @@ def refusal(error: Exception, done: str) -> tuple[str, str]:
     could_not = f"could not be {done}"
     if names & _NO_CREDENTIALS:
         return f"{could_not}: no credentials were found{of}", "set them as the store's library wants them"
-    if isinstance(error, PermissionError) or status in (401, 403):
+    if names & _NO_REPOSITORY:
+        what = "there is no such repository, or these credentials may not see it"
+        return f"{could_not}: {what}{of}", "check its name, HF_TOKEN, and whether it asks for an agreement"
+    if "RevisionNotFoundError" in names:
+        return f"{could_not}: the repository has no such revision{of}", "look for its branches and tags"
+    # gcsfs has no class and no status for it.
+    if isinstance(error, PermissionError) or status in (401, 403) or str(error).startswith("Forbidden: "):
         return f"{could_not}: access is denied{of}", _DENIED
     if isinstance(error, TimeoutError) or names & _LATE:
         return f"{could_not}: there was no answer in time{of}", _NETWORK
@@ -148,8 +160,9 @@ def _status(error: BaseException) -> int | None:
         found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     else:
         found = getattr(response, "status_code", None)
-        for name in ("status", "code", "status_code"):
-            found = found if found is not None else getattr(error, name, None)
+        for candidate in (error, error.__cause__):
+            for name in ("status", "code", "status_code"):
+                found = found if found is not None else getattr(candidate, name, None)
     try:
         status = int(found)
     except (TypeError, ValueError):

@@ -2,15 +2,19 @@
 
 import os
 import re
+from inspect import signature
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from audiochunk.errors import ConfigError, printable
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*"
+_URL = re.compile(rf"((?:{_SCHEME}::)*{_SCHEME})://(.*)", re.DOTALL)
 _LIBRARIES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"}
 _LOCAL = ("file", "local")
+# Arguments of classes that reach files by way of another filesystem.
+_OF_WRAPPERS = {"fo", "fs", "target_protocol"}
 
 
 def is_url(path: str | os.PathLike[str]) -> bool:
@@ -49,6 +53,11 @@ def parts(url: str) -> tuple[str, str]:
     if match is None:
         raise ConfigError(f"{printable(url)}: not a URL")
     scheme, rest = match[1].lower(), match[2].rstrip("/")
+    if ":" in scheme:
+        raise ConfigError(
+            f"{scheme.partition(':')[0]}::…: a URL that leads to another one is not taken: give that of the store"
+            " itself; what is read from there is kept in audiochunk's own cache"
+        )
     how = "give the folder alone; credentials come from the environment or the library's own files"
     if scheme not in (*_LOCAL, "memory"):
         if "@" in rest.partition("/")[0] or "?" in rest:
@@ -64,7 +73,7 @@ def store_class(scheme: str) -> Any:
     """The class of fsspec that reaches stores of a scheme.
 
     Raises:
-        ConfigError: there is none, or it is not installed.
+        ConfigError: there is none, it is not installed, or it cannot be had without arguments.
     """
     try:
         import logging
@@ -74,7 +83,7 @@ def store_class(scheme: str) -> Any:
         # What gcsfs raises it also logs, with a traceback, which Python prints where nobody has set up logging.
         if not logging.getLogger("gcsfs").handlers:
             logging.getLogger("gcsfs").addHandler(logging.NullHandler())
-        return fsspec.get_filesystem_class(scheme)
+        found = fsspec.get_filesystem_class(scheme)
     except ImportError as error:
         library = _LIBRARIES.get(scheme) or _missing(error)
         how = "pip install 'audiochunk[remote]'"
@@ -83,6 +92,12 @@ def store_class(scheme: str) -> Any:
         raise ConfigError(f"{scheme}:// URLs need {library}, which is not installed: {how}") from None
     except ValueError:
         raise ConfigError(f"no store is known by {scheme}://") from None
+    options = dict(list(signature(found.__init__).parameters.items())[1:])  # without self
+    if scheme == "simplecache" or _OF_WRAPPERS & options.keys():
+        raise ConfigError(f"{scheme}:// is no store, but a way to files in one: give the URL of a folder of files")
+    if "host" in options or any(o.default is o.empty for o in options.values() if o.kind is o.POSITIONAL_OR_KEYWORD):
+        raise ConfigError(f"{scheme}:// is not taken: it would have to be told more than a folder, such as a server")
+    return found
 
 
 def _missing(error: ImportError) -> str:

@@ -21,6 +21,7 @@ from tests.waiting import LONG_S
 
 from .made import make_recordings
 from .made import put as put_recordings
+from .other_servers import google_server, make_google_bucket, seaweed_server
 from .servers import ACCESS_KEY, SECRET_KEY, TOKEN, Proxy, make_bucket, proxy_to, s3_server
 
 _names = itertools.count()
@@ -66,6 +67,44 @@ def s3(server: str, environment: pytest.MonkeyPatch) -> str:
     name = f"bucket-{next(_names)}"
     make_bucket(server, name)
     return f"s3://{name}"
+
+
+@pytest.fixture(scope="session")
+def seaweed_endpoint() -> Iterator[str]:
+    """The address of a SeaweedFS with one bucket, since each takes up volumes."""
+    with seaweed_server() as endpoint:
+        import boto3
+
+        who = {"aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": SECRET_KEY}
+        boto3.client("s3", "us-east-1", endpoint_url=endpoint, **who).create_bucket(Bucket="bucket")
+        yield endpoint
+
+
+@pytest.fixture
+def seaweed(seaweed_endpoint: str, environment: pytest.MonkeyPatch) -> str:
+    """The URL of an empty folder in a SeaweedFS, which checks signatures."""
+    # It knows no sessions; and nothing here waits for faults.
+    environment.delenv("AWS_SESSION_TOKEN")
+    environment.setattr("fsspec.config.conf", {})
+    environment.setenv("AWS_ENDPOINT_URL", seaweed_endpoint)
+    return f"s3://bucket/{next(_names)}"
+
+
+@pytest.fixture(scope="session")
+def google_endpoint() -> Iterator[str]:
+    """The address of a server that speaks as Google Cloud Storage does."""
+    pytest.importorskip("gcsfs", reason="no gcsfs: pip install gcsfs")
+    with google_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def gs(google_endpoint: str, environment: pytest.MonkeyPatch) -> str:
+    """The URL of an empty bucket there."""
+    environment.setenv("STORAGE_EMULATOR_HOST", google_endpoint)
+    name = f"bucket-{next(_names)}"
+    make_google_bucket(google_endpoint, name)
+    return f"gs://{name}"
 
 
 @pytest.fixture

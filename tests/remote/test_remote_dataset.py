@@ -112,39 +112,6 @@ def test_shards_that_made_room_do_not_stay_mapped(
     assert most == limit // 2 // max(sizes) < len(sizes)
 
 
-def test_hub_is_read_through_its_file_system(
-    raw_dataset: Path, memory: str, cache: Path, environment: pytest.MonkeyPatch
-) -> None:
-    hub = pytest.importorskip("huggingface_hub", reason="no huggingface_hub")
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    asked = []
-
-    class FakeHub(MemoryFileSystem):
-        """What lies in memory, under the names that the Hub gives it."""
-
-        protocol = "hf"
-
-        def __init__(self, **options: object) -> None:
-            asked.append(options)
-            super().__init__()
-
-        @classmethod
-        def _strip_protocol(cls, path: str) -> str:
-            return MemoryFileSystem._strip_protocol(path.removeprefix("hf://"))
-
-        def info(self, path: str, refresh: bool = False, **options: object) -> object:
-            assert refresh
-            return super().info(path, **options)
-
-    put(raw_dataset, "memory://datasets/owner/name@v1")
-    environment.setitem(sys.modules["fsspec.registry"]._registry, "hf", FakeHub)
-    assert hub.HfFileSystem.protocol == "hf"
-    ds = audiochunk.open("hf://datasets/owner/name@v1/shards")
-    np.testing.assert_array_equal(np.stack(list(ds)), np.stack(list(audiochunk.open(raw_dataset))))
-    assert asked[0].pop("use_listings_cache") is False
-
-
 def test_opening_a_folder_imports_nothing_of_stores(raw_dataset: Path) -> None:
     script = (
         "import sys, audiochunk; ds = audiochunk.open(sys.argv[1]); ds[0], ds.gather([1, 2]), ds.recordings\n"

@@ -16,6 +16,12 @@ from audiochunk.storage.urls import is_url, local_path
         ("s3://odd-secret@bucket", "with a user, a password or a query"),
         ("s3://bucket/x?token=odd-secret", "with a user, a password or a query"),
         ("s3://bucket/x::file://odd-secret", "with another URL"),
+        ("simplecache::s3://odd-secret/x", "^simplecache::…: a URL that leads to another one is not taken"),
+        ("zip://odd-secret::file:///x.zip", "with another URL"),
+        ("zip:///odd-secret.zip", "^zip:// is no store, but a way to files in one"),
+        ("simplecache://odd-secret", "^simplecache:// is no store"),
+        ("ftp://odd-secret/x", "^ftp:// is not taken: it would have to be told more than a folder"),
+        ("hdfs://odd-secret/x", "^hdfs:// "),
         ("odd://bucket/x", "no store is known by odd://"),
         ("s3:///", "a bucket or a folder must follow"),
         ("bucket/x", "not a URL"),
@@ -56,7 +62,8 @@ def test_missing_library_is_told_with_what_to_install(environment: pytest.Monkey
 def test_only_text_with_a_scheme_is_a_url() -> None:
     assert is_url("s3://bucket")
     assert is_url("memory://")
-    assert not any(map(is_url, ("bucket", "/a/b", "./s3:/b", "c:\\x", "://x", Path("s3://bucket"))))
+    assert is_url("simplecache::s3://bucket")
+    assert not any(map(is_url, ("bucket", "a::b", "::s3://b", "/a/b", "./s3:/b", "c:\\x", "://x", Path("s3://bucket"))))
     assert local_path("file:///a/b/") == Path("/a/b")
     assert local_path("s3://bucket") is None
     with pytest.raises(ConfigError, match="three slashes"):
