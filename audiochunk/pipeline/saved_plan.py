@@ -123,13 +123,13 @@ class SavedPlan:
             file.seek(min(end, size))
             data = file.read()
             if xxhash.xxh3_128_digest(data) != digest:
-                raise InputError(work / PLAN, "the plan is damaged: run `audiochunk plan` again")
+                raise InputError(work / name, "the plan is damaged: run `audiochunk plan` again")
             try:
                 _check_versions(msgspec.msgpack.decode(data, type=_Versions).versions)
                 head = msgspec.msgpack.decode(data, type=_Head)
                 planned = _plan_of(head, file)
             except (ValueError, ArithmeticError) as error:  # DecodeError is a ValueError
-                raise InputError(work / PLAN, f"not a plan ({error}): run `audiochunk plan` again") from error
+                raise InputError(work / name, f"not a plan ({error}): run `audiochunk plan` again") from error
             yield cls(planned, head.root)
 
 

@@ -204,16 +204,14 @@ def find_shard(task: ShardTask) -> ShardRecord | None:
         return None
     if not fits(record, task):
         return None
-    for place in (folder, folder.parent):
-        try:
-            file = place / task.name
-            if file.stat().st_size != record.bytes or digest_stored(file) != record.stored:
-                continue
-            if (digest_file(file) if task.compression else record.stored) == record.digest:
-                return record
-        except (OSError, DatasetError):
-            continue
-    return None
+    try:
+        # The seal moves what is in the task's folder over what is beside it: so that alone counts where both are.
+        file = folder / task.name if os.path.lexists(folder / task.name) else folder.parent / task.name
+        if file.stat().st_size != record.bytes or digest_stored(file) != record.stored:
+            return None
+        return record if (digest_file(file) if task.compression else record.stored) == record.digest else None
+    except (OSError, DatasetError):
+        return None
 
 
 def _write(task: ShardTask, file: Path) -> ShardRecord | dict[bytes, RecordingError]:

@@ -341,6 +341,19 @@ def test_an_unfinished_plan_beside_a_dataset_is_not_taken_for_its_seal(wavs: Pat
     assert files_of(out) == built(wavs, tmp_path / "one")
 
 
+def test_a_damaged_shard_does_not_hide_behind_an_equal_one_of_the_dataset_that_is_replaced(
+    wavs: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    expected = built(wavs, out)
+    save_plan(wavs, out, BuildConfig.make(**OPTIONS), workers=1, overwrite=True)
+    tasks(out, 1)
+    made = out / BUILD_FOLDER / "train-00001.safetensors"
+    made.write_bytes(made.read_bytes()[:-1] + b"?")
+    seal(out, overwrite=True)
+    assert files_of(out) == expected
+
+
 def test_nothing_planned_is_said_where_a_dataset_is_to_be_replaced(wavs: Path, tmp_path: Path) -> None:
     built(wavs, tmp_path / "out")
     with pytest.raises(InputError, match="nothing is planned here"):
