@@ -165,10 +165,17 @@ def require_dataset(found: Output, config: BuildConfig) -> Manifest:
 def check_options(manifest: Manifest, folder: Path | str, config: BuildConfig) -> None:
     """Compare the options of a finished dataset with those asked for.
 
+    Args:
+        manifest: of the dataset.
+        folder: where it lies, or its URL: then nothing can be added to it.
+        config: asked for.
+
     Raises:
         OutputExistsError: they differ; says which.
     """
-    _check_options(manifest, folder, config, advice=_OVERWRITE)
+    # Whether there is anything to be added, the scan would tell, which may take hours.
+    adds = "say --append to add recordings that are new with the options that it has, "
+    _check_options(manifest, folder, config, advice=(adds if isinstance(folder, Path) else "") + _OVERWRITE)
 
 
 def _check_options(
@@ -191,7 +198,7 @@ def check_recordings(
         folder: where its recordings table lies.
         planned: the plan.
         watcher: told of the rows of the dataset's table.
-        shown: what the folder is called in messages, if not by its path.
+        shown: URL of the dataset, where the table is a copy: then nothing can be added to it.
 
     Raises:
         OutputExistsError: they differ; says how many and names one.
@@ -204,7 +211,7 @@ def check_recordings(
         earlier.is_new(recording, split)
     comparison = earlier.compared()
     if different := str(comparison):
-        adds = comparison.new.n and not comparison.not_as_before
+        adds = comparison.new.n and not comparison.not_as_before and shown is None
         advice = f"say --append to add them, {_OVERWRITE}" if adds else _OVERWRITE
         raise OutputExistsError(
             shown or str(folder), f"holds a dataset made from other recordings ({different})", advice

@@ -121,3 +121,13 @@ def test_a_plain_build_says_how_to_add_them(cli: Cli, wavs: Path) -> None:
     assert done.returncode == 2
     assert "2 new, a.wav for one" in done.stderr
     assert "say --append to add them" in done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"], ["--bits", "16"]], ids=" ".join)
+def test_a_plain_build_with_other_options_says_how_to_add_them_too(
+    cli: Cli, wavs: Path, options: Sequence[str]
+) -> None:
+    done = cli("build", "wavs", "--out", "shards", "--split", "train=1,val=1", *options)
+    assert done.returncode == 2
+    assert "split train=0.5,val=0.5 → train=1,val=1" in done.stderr
+    assert "say --append to add recordings that are new with the options that it has" in done.stderr
