@@ -13,7 +13,7 @@ from audiochunk.errors import DatasetError, PassingRecordingError, RecordingErro
 from audiochunk.pipeline.failures import Failure
 from audiochunk.pipeline.inputs import opened_input
 from audiochunk.pipeline.packed import Packed
-from audiochunk.pipeline.parts import TaskPart, write_part
+from audiochunk.pipeline.parts import TaskPart, reason_of, write_part
 from audiochunk.pipeline.versions import versions
 from audiochunk.signal.encoder import Encoder
 from audiochunk.signal.pcm import Octets
@@ -136,7 +136,7 @@ def make_shard(task: ShardTask) -> tuple[ShardResult, Path | None]:
         return ShardResult(task.split, task.index, found, reused=True), None
     folder = Path(os.fsdecode(task.folder))
     rebuilt = record_path(folder, task.name).exists()
-    failed: dict[bytes, RecordingError] = {}
+    failed: dict[bytes, Failure] = {}
     while True:
         good = tuple(part for part in task.parts if part.path not in failed)
         effective = msgspec.structs.replace(task, parts=good)
@@ -151,19 +151,24 @@ def make_shard(task: ShardTask) -> tuple[ShardResult, Path | None]:
                 task.split,
                 task.index,
                 written,
-                failed=tuple(_failures(task, failed)),
+                failed=tuple(failed.values()),
                 rebuilt=rebuilt,
             )
             return result, scratch
         scratch.unlink(missing_ok=True)
-        failed |= written
+        failed |= {failure.path: failure for failure in _failures(task, written)}
 
 
 def _failures(task: ShardTask, failed: dict[bytes, RecordingError]) -> Iterator[Failure]:
     parts = {part.path: part for part in task.parts}
     for path, error in failed.items():
+        part = parts[path]
         is_passing = isinstance(error, PassingRecordingError)
-        yield Failure(path, parts[path].bytes, parts[path].mtime_ns, error.args[1], is_passing)
+        # What libsndfile says depends on where it begins; plain data can only hold NaN.
+        everywhere = (
+            None if is_passing or part.info.form is not None else reason_of(part, task.encoding, root=task.root)
+        )
+        yield Failure(path, part.bytes, part.mtime_ns, everywhere or error.args[1], is_passing)
 
 
 def keep_shard(scratch: Path, name: str, record: ShardRecord, *, fsync: bool) -> None:

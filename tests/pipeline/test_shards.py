@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiochunk.config import BuildConfig
-from audiochunk.errors import MachineError
+from audiochunk.errors import MachineError, RecordingError
 from audiochunk.pipeline import shards
 from audiochunk.pipeline.parts import TaskPart, encode_part
 from audiochunk.pipeline.plan import Plan, plan
@@ -540,6 +540,37 @@ def test_all_failures_are_reported_at_once_and_the_good_stay(project: Project, m
     assert reasons[b"e.wav"] == "no such file or directory"
     assert content(task)[DATA_OFFSET:] == reference(good, BuildConfig.make(chunk_bytes=64))
     assert project.names() == {task.name, f"{task.name}.json"}
+
+
+@pytest.mark.parametrize("layout", ["blocks", "split", "mono"])
+@pytest.mark.parametrize("damage", ["cut", "zeros"])
+def test_why_a_recording_fails_does_not_depend_on_the_shard(project: Project, layout: Any, damage: str) -> None:
+    """libsndfile says of a FLAC file that is cut what it finds where it begins to decode."""
+    file = project.write("a.flac", noise(40_000, 2))
+    content, half = file.read_bytes(), file.stat().st_size // 2
+    file.write_bytes(content[:half] + (bytes(200) + content[half + 200 :] if damage == "zeros" else b""))
+    tasks = project.tasks(layout=layout, shard_size=6400, on_error="skip")
+    assert len(tasks) > 4
+    failed = [failure for task in tasks for failure in build_shard(task).failed]
+    assert len(failed) > 1
+    assert len({failure.reason for failure in failed}) == 1
+    assert failed[0].reason.startswith("libsndfile: ")
+
+
+def test_a_recording_that_only_fails_in_the_middle_fails_for_one_reason(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write("a.flac", noise(2000, 1))
+    write_part = shards.write_part
+
+    def fails_there(part: TaskPart, *arguments: Any, **options: Any) -> int:
+        if part.first:
+            raise RecordingError(part.path, f"libsndfile: nothing at {part.first}")
+        return write_part(part, *arguments, **options)
+
+    monkeypatch.setattr(shards, "write_part", fails_there)
+    reasons = {failure.reason for task in project.tasks(shard_size=640) for failure in build_shard(task).failed}
+    assert reasons == {"can be decoded from its beginning on, but not piece by piece"}
 
 
 def test_a_recording_fails_whole_however_many_parts_it_has(project: Project) -> None:
