@@ -134,32 +134,25 @@ def config_of(out: str | os.PathLike[str], options: Mapping[str, Any]) -> BuildC
     return manifest.config.altered(**options)
 
 
-def require_dataset(found: Output, config: BuildConfig) -> Manifest:
+def require_dataset(manifest: Manifest | None, folder: Path, config: BuildConfig) -> Manifest:
     """The manifest of the dataset that recordings are to be added to.
 
     Args:
-        found: in the output folder.
+        manifest: that was found, if one was.
+        folder: where.
         config: asked for. That recordings may fail from now on is no contradiction, nor is another table of splits.
 
     Raises:
         NoDatasetError: there is none.
         OutputExistsError: it was made with other options.
     """
-    if found.manifest is None:
-        raise NoDatasetError(found.folder, _NOTHING_TO_ADD_TO)
-    options = found.manifest.options
-    may_differ = [
-        *(["on_error"] if options.on_error == "fail" else []),
-        *(
-            ["split"]
-            if all((spec or "").startswith(FILE_PREFIX) for spec in (options.split, config.options.split))
-            else []
-        ),
-    ]
-    _check_options(
-        found.manifest, found.folder, config, but=may_differ, advice="leave them out, or choose another --out"
-    )
-    return found.manifest
+    if manifest is None:
+        raise NoDatasetError(folder, _NOTHING_TO_ADD_TO)
+    may_differ = ["on_error"] if manifest.options.on_error == "fail" else []
+    if all((options.split or "").startswith(FILE_PREFIX) for options in (manifest.options, config.options)):
+        may_differ.append("split")
+    _check_options(manifest, folder, config, but=may_differ, advice="leave them out, or choose another --out")
+    return manifest
 
 
 def check_options(manifest: Manifest, folder: Path | str, config: BuildConfig) -> None:
