@@ -78,6 +78,8 @@ def preview(
                 output.check_recordings(manifest, folder, planned, watcher)
             output.check_shards(manifest, folder)
             return Preview(planned, manifest, up_to_date=True)
+        if manifest is not None:
+            output.check_shards(manifest, folder)
         if append or overwrite:
             names = (shard_name(*place, planned.config.compression) for place in planned.shards.places())
             output.require_free(folder, names, overwrite=overwrite)

@@ -185,6 +185,8 @@ def _build(
         found = output.look(folder, overwrite=overwrite)
         if found.manifest != (None if earlier is None else earlier.manifest) and not overwrite:
             raise OutputExistsError(str(folder), "another build has made a dataset here meanwhile", "build again")
+        if earlier is not None:
+            output.check_shards(earlier.manifest, folder)
         if earlier is not None or overwrite:
             names = (shard_name(*at, planned.config.compression) for at in planned.shards.places())
             output.require_free(folder, names, overwrite=overwrite)

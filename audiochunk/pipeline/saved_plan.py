@@ -18,7 +18,7 @@ from audiochunk.pipeline.catalog import Catalog
 from audiochunk.pipeline.pages import PageIndex, pack_numbers, unpack_numbers
 from audiochunk.pipeline.plan import Layout, Plan
 from audiochunk.pipeline.versions import differences, versions
-from audiochunk.storage.files import open_plain, temporary, write_all
+from audiochunk.storage.files import fsync_path, open_plain, temporary, write_all
 from audiochunk.storage.shard import SPLIT_NAME
 
 PLAN = "plan.msgpack"
@@ -97,6 +97,7 @@ class SavedPlan:
                 write_all(file.fileno(), _BEGIN.pack(xxhash.xxh3_128_digest(data), end))
                 os.fsync(file.fileno())
             scratch.replace(work / PLAN)
+            fsync_path(work)
         except BaseException:
             scratch.unlink(missing_ok=True)
             raise

@@ -172,7 +172,7 @@ def _lines(file: Path) -> Iterator[bytes]:
     try:
         with file.open("rb") as opened:
             if opened.peek(3)[:3] == b"\xef\xbb\xbf":
-                opened.seek(3)
+                opened.read(3)
             for line in opened:
                 yield from line.splitlines()
     except OSError as error:

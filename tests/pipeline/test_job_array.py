@@ -341,6 +341,20 @@ def test_an_unfinished_plan_beside_a_dataset_is_not_taken_for_its_seal(wavs: Pat
     assert files_of(out) == built(wavs, tmp_path / "one")
 
 
+def test_a_plan_whose_recordings_have_other_names_has_not_been_sealed(wavs: Path, tmp_path: Path) -> None:
+    """Shards do not say what recordings are called, so that all of them are equal."""
+    out = tmp_path / "out"
+    built(wavs, out, split=None)
+    (wavs / "8.wav").rename(wavs / "9.wav")
+    save_plan(wavs, out, BuildConfig.make(**{**OPTIONS, "split": None}), workers=1, overwrite=True)
+    tasks(out, 1)
+    with pytest.raises(OutputExistsError, match="holds another dataset; say --overwrite"):
+        seal(out)
+    seal(out, overwrite=True)
+    assert files_of(out) == built(wavs, tmp_path / "one", split=None)
+    assert b"9.wav" in (out / "recordings.jsonl").read_bytes()
+
+
 def test_a_damaged_shard_does_not_hide_behind_an_equal_one_of_the_dataset_that_is_replaced(
     wavs: Path, tmp_path: Path
 ) -> None:
