@@ -17,7 +17,7 @@ from audiochunk.pipeline.parts import TaskPart, reason_of, write_part
 from audiochunk.pipeline.versions import versions
 from audiochunk.signal.encoder import Encoder
 from audiochunk.signal.pcm import Octets
-from audiochunk.storage.files import begin_write_back, temporary, write_whole
+from audiochunk.storage.files import begin_write_back, read_plain, temporary, write_whole
 from audiochunk.storage.manifest import Count
 from audiochunk.storage.shard import BUFFER_BYTES, ShardSpec, ShardWriter, digest_file, digest_stored, shard_name
 
@@ -204,7 +204,7 @@ def find_shard(task: ShardTask) -> ShardRecord | None:
     """The record of a shard that is there already, in the task's folder or sealed beside it, if its digests match."""
     folder = Path(os.fsdecode(task.folder))
     try:
-        record = msgspec.json.decode(record_path(folder, task.name).read_bytes(), type=ShardRecord)
+        record = msgspec.json.decode(read_plain(record_path(folder, task.name)), type=ShardRecord)
     except (OSError, ValueError):  # DecodeError is a ValueError, as is bad UTF-8
         return None
     if not fits(record, task):

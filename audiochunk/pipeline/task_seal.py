@@ -22,6 +22,7 @@ from audiochunk.pipeline.saved_plan import PLAN, SEALING, SavedPlan
 from audiochunk.pipeline.shards import ShardRecord, record_path
 from audiochunk.pipeline.task_notes import failed_in_tasks, note_of
 from audiochunk.pipeline.watcher import Watcher
+from audiochunk.storage.files import read_plain
 from audiochunk.storage.manifest import BUILD_FOLDER, Manifest
 from audiochunk.storage.shard import shard_name
 
@@ -134,7 +135,7 @@ def _finish(planned: Plan, done: Manifest, folder: Path, watcher: Watcher) -> No
 def _record(work: Path, name: str) -> ShardRecord | None:
     """The record of a shard whose file is there, or has been moved into place, with the size that it says."""
     with suppress(OSError, ValueError):  # DecodeError is a ValueError
-        record = msgspec.json.decode(record_path(work, name).read_bytes(), type=ShardRecord)
+        record = msgspec.json.decode(read_plain(record_path(work, name)), type=ShardRecord)
         for place in (work, work.parent):
             with suppress(OSError):
                 if (place / name).stat().st_size == record.bytes:
