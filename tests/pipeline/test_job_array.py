@@ -375,6 +375,16 @@ def test_a_seal_that_was_killed_when_it_had_made_shards_again_goes_on(
     assert files_of(out) == built(wavs, tmp_path / "one", shard_size=8 * 2048)
 
 
+def test_what_failed_by_an_earlier_plan_hides_no_missing_shard(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 1)
+    assert list((out / BUILD_FOLDER).glob("*.failed.json"))
+    n = planned(wavs, out, shard_size=17 * 2048)
+    with pytest.raises(InputError, match=f"{n} of {n} shards are not there"):
+        seal(out)
+
+
 def test_an_early_seal_changes_nothing(wavs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     planned(wavs, out)
