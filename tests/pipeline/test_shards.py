@@ -316,12 +316,15 @@ def test_a_shard_that_is_sealed_already_is_reused(built: Built) -> None:
     assert not (project.folder / task.name).exists()
 
 
-def test_a_damaged_shard_beside_a_sealed_one_does_not_matter(built: Built) -> None:
+def test_a_damaged_shard_is_made_again_though_a_sealed_one_is_whole(built: Built) -> None:
+    """The seal would move it over the one that is whole."""
     project, task, first = built
     file = project.folder / task.name
     (project.folder.parent / task.name).write_bytes(file.read_bytes())
-    file.write_bytes(file.read_bytes()[:-1])
-    assert build_shard(task) == msgspec.structs.replace(first, reused=True)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    assert build_shard(task) == msgspec.structs.replace(first, rebuilt=True)
+    assert file.read_bytes() == whole
 
 
 def flip(path: Path, at: int) -> None:
