@@ -5,7 +5,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -16,6 +16,10 @@ from audiochunk.cli.paths import OutFolder
 from audiochunk.cli.task import build_task
 from audiochunk.config import BuildConfig
 from audiochunk.errors import ConfigError
+
+if TYPE_CHECKING:
+    from audiochunk.pipeline.built import Built
+    from audiochunk.pipeline.preview import Preview
 
 
 def _executor(ctx: click.Context, param: click.Parameter, value: str) -> str:
@@ -86,8 +90,8 @@ def build(
         return
     if source is None:
         raise ConfigError("give INPUT, the folder of recordings; or --task, after `audiochunk plan`")
-    if append and (dry_run or overwrite):
-        raise ConfigError(f"--append does not go with {'--dry-run' if dry_run else '--overwrite'}")
+    if append and overwrite:
+        raise ConfigError("--append does not go with --overwrite")
     options = {"bits": int(bits)} | {key: value for key, value in options.items() if value is not None}
     if append:
         from audiochunk.pipeline.output import config_of
@@ -101,35 +105,24 @@ def build(
     # Nothing of what is loaded is ever garbage, and to look for some in it takes a sixth of the start of a build.
     gc.disable()
     from audiochunk.cli.progress import Progress
-    from audiochunk.pipeline import prepare, run
+    from audiochunk.pipeline import preview, run
 
     gc.freeze()
     gc.enable()
 
+    what: dict[str, Any] = {"split_file": split_file, "workers": workers, "overwrite": overwrite, "append": append}
     with Progress(config.encoding, quiet=quiet) as progress:
+        came: Built | Preview
         if dry_run:
-            run.check_output(out, config, overwrite=overwrite)
-            planned = prepare.make_plan(source, config, split_file=split_file, watcher=progress)
+            came = preview.preview(source, out, config, **what, watcher=progress)
         else:
-            built = run.build(
-                source,
-                out,
-                config,
-                split_file=split_file,
-                workers=workers,
-                executor=executor,
-                fsync=fsync,
-                overwrite=overwrite,
-                append=append,
-                watcher=progress,
-            )
-            planned = built.plan
-    report = report_on(planned, None if dry_run else built, progress.tally)
+            came = run.build(source, out, config, **what, executor=executor, fsync=fsync, watcher=progress)
+    report = report_on(came, progress.tally)
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     elif not quiet:
-        verb = "would build" if dry_run else "added to" if append else "built"
-        print_report(planned, report, out=out, verb=verb)
+        verbs = ("would build", "would add to") if dry_run else ("built", "added to")
+        print_report(came.plan, report, out=out, verb=verbs[append])
     if report["skipped"]:
         ctx.exit(3)
 

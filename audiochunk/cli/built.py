@@ -12,46 +12,65 @@ from audiochunk.errors import printable
 if TYPE_CHECKING:
     from audiochunk.pipeline.built import Built
     from audiochunk.pipeline.plan import Plan
-    from audiochunk.storage.manifest import ShardEntry
+    from audiochunk.pipeline.preview import Preview
+    from audiochunk.storage.manifest import Manifest, ShardEntry
     from audiochunk.tools.summary import Tally
 
 _SHOWN = 50  # refused recordings that are listed by name
 _MUCH_LOSS = 0.05
 
 
-def report_on(plan: "Plan", built: "Built | None", tally: "Tally") -> dict[str, Any]:
-    """The summary of a build, or of a plan where nothing was built; the numbers that are printed."""
+def report_on(came: "Built | Preview", tally: "Tally") -> dict[str, Any]:
+    """The summary of a build, or of what one would come to; the numbers that are printed."""
+    from audiochunk.pipeline.built import Built
     from audiochunk.pipeline.rows import rows
     from audiochunk.storage.shard import shard_name
     from audiochunk.tools.summary import plain
 
+    plan, manifest = came.plan, came.manifest
     encoding = plan.config.encoding
-    if built is None:
+    if not isinstance(came, Built) and not came.up_to_date:
         for row in rows(plan):
             tally.add(row)
     summary = tally.summary(plan.names)
     entries: Collection[ShardEntry] = ()
-    if built is not None:
+    if manifest is not None:
         made = {shard_name(*place, plan.config.compression) for place in plan.shards.places()}
-        entries = [entry for entry in built.manifest.shards if built.up_to_date or entry.name in made]
-    report = plain(summary, encoding) | {"shards": len(plan.shards) if built is None else len(entries)}
+        entries = [entry for entry in manifest.shards if came.up_to_date or entry.name in made]
+    n_shards = len(entries) if isinstance(came, Built) or came.up_to_date else len(plan.shards)
+    report = plain(summary, encoding) | {"shards": n_shards}
     for name, split in report["splits"].items():
         share = plan.asked.get(name)
         split["asked"] = None if share is None else float(share)
-    if built is not None:
+    report["up_to_date"] = came.up_to_date
+    if manifest is not None:
+        report |= _of_dataset(came, manifest, report)
+    if isinstance(came, Built):
         report |= {
-            "up_to_date": built.up_to_date,
-            "dataset_id": built.manifest.dataset_id,
+            "dataset_id": came.manifest.dataset_id,
             "clipped": summary.total.clipped,
             "bytes_on_disk": sum(entry.bytes for entry in entries),
-            "generations": built.manifest.generations,
-            "dataset_chunks": sum(split.chunks for split in built.manifest.splits.values()),
-            "dataset_shards": len(built.manifest.shards),
-            "reused_shards": built.reused,
-            "rebuilt_shards": built.rebuilt,
-            "seconds": built.seconds,
+            "reused_shards": came.reused,
+            "rebuilt_shards": came.rebuilt,
+            "seconds": came.seconds,
         }
     return report
+
+
+def _of_dataset(came: "Built | Preview", manifest: "Manifest", report: dict[str, Any]) -> dict[str, Any]:
+    """What the whole dataset has, with what is added to it; of each split, too."""
+    from audiochunk.pipeline.built import Built
+
+    is_added = not (isinstance(came, Built) or came.up_to_date)  # to what the manifest counts
+    for name, split in report["splits"].items():
+        had = manifest.splits.get(name)
+        for what in ("recordings", "chunks"):
+            split[f"dataset_{what}"] = (getattr(had, what) if had else 0) + is_added * split[what]
+    return {
+        "generations": manifest.generations + is_added,
+        "dataset_chunks": sum(split["dataset_chunks"] for split in report["splits"].values()),
+        "dataset_shards": len(manifest.shards) + is_added * report["shards"],
+    }
 
 
 def print_report(plan: "Plan", report: dict[str, Any], *, out: Path | str, verb: str) -> None:
@@ -62,10 +81,10 @@ def print_report(plan: "Plan", report: dict[str, Any], *, out: Path | str, verb:
         click.echo(f"  {label:<11} {text}".rstrip())
 
     where = printable(str(out))
-    if "seconds" not in report:
-        click.echo(f"{verb} {where}:")
-    elif report["up_to_date"]:
+    if report["up_to_date"]:
         click.echo(f"{where} is up to date (contents not compared; `audiochunk verify --against` does)")
+    elif "seconds" not in report:
+        click.echo(f"{verb} {where}:")
     else:
         took = report["seconds"]
         rate = "" if report["reused_shards"] else f", {size(int(report['bytes'] / took))}/s"
@@ -79,7 +98,8 @@ def print_report(plan: "Plan", report: dict[str, Any], *, out: Path | str, verb:
     if plan.config.compression and "bytes_on_disk" in report:
         shards += f", {size(report['bytes_on_disk'])} compressed"
     line("shards", shards)
-    if report.get("dataset_shards", 0) > report["shards"]:
+    is_part = report.get("dataset_shards", 0) > report["shards"]
+    if is_part:
         line("", f"with which the dataset has {report['dataset_shards']:,}, and {report['dataset_chunks']:,} chunks")
     if report.get("reused_shards") and verb != "sealed":
         line("", f"{report['reused_shards']:,} of them taken over from an interrupted build")
@@ -88,9 +108,12 @@ def print_report(plan: "Plan", report: dict[str, Any], *, out: Path | str, verb:
         line("", f"{report['rebuilt_shards']:,} {whose} no longer fitted and were built again")
     for name, split in report["splits"].items():
         got = f"{count(split['chunks'], 'chunk')} of {count(split['recordings'], 'recording')}"
+        of = "dataset_chunks" if is_part else "chunks"
+        if is_part:
+            got += f", {split[of]:,} of {split['dataset_recordings']:,} in the dataset"
         if split["asked"] is not None:
-            share = split["chunks"] / max(1, report["chunks"])
-            got += f": {percent(share)} of chunks, {percent(split['asked'])} of groups asked for"
+            share, its = percent(split[of] / max(1, report[of])), "its " if is_part else ""
+            got += f": {share} of {its}chunks, {percent(split['asked'])} of groups asked for"
         line(name, got)
     line("tail loss", f"{percent(report['tail_loss'])} of frames, in incomplete last chunks")
     if report["tail_loss"] > _MUCH_LOSS:

@@ -48,12 +48,13 @@ def plan(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # so that workers can be forked
     from audiochunk.cli.progress import Progress
     from audiochunk.pipeline.job_array import save_plan
+    from audiochunk.pipeline.preview import Preview
 
     with Progress(config.encoding, quiet=quiet) as progress:
         planned = save_plan(
             source, out, config, split_file=split_file, workers=workers, overwrite=overwrite, watcher=progress
         )
-    report = report_on(planned, None, progress.tally)
+    report = report_on(Preview(planned), progress.tally)
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     elif not quiet:

@@ -46,7 +46,7 @@ def seal(
         if not quiet:
             click.echo(f"{printable(str(out))} is sealed already")
         return
-    report = report_on(built.plan, built, progress.tally)
+    report = report_on(built, progress.tally)
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
     elif not quiet:

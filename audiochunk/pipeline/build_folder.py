@@ -11,7 +11,7 @@ from audiochunk.pipeline.failures import FAILURES
 from audiochunk.pipeline.marker import MARKER, begun_with, marker, says_ours
 from audiochunk.pipeline.saved_plan import PLAN, SEALING
 from audiochunk.pipeline.shards import record_path
-from audiochunk.storage.files import TEMPORARY_SUFFIX, clear_temporaries, fsync_path, locked, write_whole
+from audiochunk.storage.files import TEMPORARY_SUFFIX, clear_temporaries, fsync_path, locked, read_plain, write_whole
 from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest
 from audiochunk.storage.recordings import RowsWriter, has_more_rows
 from audiochunk.storage.shard import is_shard_file, is_shard_name
@@ -24,7 +24,7 @@ def is_ours(work: Path) -> bool:
     if work.is_symlink() or not work.is_dir():
         return False
     try:
-        return says_ours((work / MARKER).read_bytes())
+        return says_ours(read_plain(work / MARKER))
     except FileNotFoundError:
         return all(name == _LOCK or name.startswith(f"{MARKER}.") for name in os.listdir(work))
 
@@ -32,7 +32,7 @@ def is_ours(work: Path) -> bool:
 def _begun_with(work: Path) -> BuildConfig | None:
     """What an interrupted build was begun with, where that can be told."""
     try:
-        return begun_with((work / MARKER).read_bytes())
+        return begun_with(read_plain(work / MARKER))
     except OSError:
         return None
 

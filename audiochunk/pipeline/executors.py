@@ -162,6 +162,7 @@ class Workers:
         tasks: Iterable[Task],
         *,
         at_most: int | None = None,
+        at_once: Callable[[], int] | None = None,
         name: Callable[[Task], str] = str,
         meanwhile: Callable[[], bool] | None = None,
     ) -> Generator[Result, None, None]:
@@ -174,17 +175,22 @@ class Workers:
             fn: a function that can be pickled.
             tasks: its arguments, taken as they are needed.
             at_most: how many tasks there are, where that is known: no more processes than that are begun.
+            at_once: how many may be handed out at present, if fewer; at least 1.
             name: what to call a task in the message about a worker that died of it twice.
             meanwhile: a short piece of work for this process while it waits, and whether there is more of it.
 
         Raises:
             MachineError: a worker died of the same task twice, or the executor broke.
         """
+
+        def in_flight() -> int:
+            return self._in_flight if at_once is None else min(self._in_flight, at_once())
+
         left = iter(tasks)
         n = self.n if at_most is None else min(self.n, at_most)
         executor = SerialExecutor() if self._executor is None and self._pool is None and n <= 1 else self._executor
         if executor is not None:
-            suspects = yield from _run(executor, fn, left, in_flight=lambda: self._in_flight, meanwhile=meanwhile)
+            suspects = yield from _run(executor, fn, left, in_flight=in_flight, meanwhile=meanwhile)
             if suspects:
                 if isinstance(executor, Cluster):
                     executor.find_fault()
@@ -197,7 +203,7 @@ class Workers:
         try:
             while True:
                 self._pool = self._pool or start_pool(n)
-                suspects = yield from _run(self._pool, fn, left, in_flight=lambda: self._in_flight, meanwhile=meanwhile)
+                suspects = yield from _run(self._pool, fn, left, in_flight=in_flight, meanwhile=meanwhile)
                 if not suspects:
                     return
                 self._pool.shutdown(cancel_futures=True)

@@ -8,7 +8,7 @@ import msgspec
 from audiochunk.config import Encoding
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.versions import versions
-from audiochunk.storage.files import write_whole
+from audiochunk.storage.files import open_plain, write_whole
 
 FAILURES = "failed.jsonl"
 
@@ -86,7 +86,7 @@ class Failures:
 
     def _read(self) -> Iterator[Failure]:
         try:
-            with self._file.open("rb") as file:
+            with open_plain(self._file) as file:
                 if msgspec.json.decode(file.readline(), type=_Made) == self._made:
                     for line in file:
                         yield msgspec.json.decode(line, type=Failure)

@@ -134,41 +134,41 @@ def config_of(out: str | os.PathLike[str], options: Mapping[str, Any]) -> BuildC
     return manifest.config.altered(**options)
 
 
-def require_dataset(found: Output, config: BuildConfig) -> Manifest:
+def require_dataset(manifest: Manifest | None, folder: Path, config: BuildConfig) -> Manifest:
     """The manifest of the dataset that recordings are to be added to.
 
     Args:
-        found: in the output folder.
+        manifest: that was found, if one was.
+        folder: where.
         config: asked for. That recordings may fail from now on is no contradiction, nor is another table of splits.
 
     Raises:
         NoDatasetError: there is none.
         OutputExistsError: it was made with other options.
     """
-    if found.manifest is None:
-        raise NoDatasetError(found.folder, _NOTHING_TO_ADD_TO)
-    options = found.manifest.options
-    may_differ = [
-        *(["on_error"] if options.on_error == "fail" else []),
-        *(
-            ["split"]
-            if all((spec or "").startswith(FILE_PREFIX) for spec in (options.split, config.options.split))
-            else []
-        ),
-    ]
-    _check_options(
-        found.manifest, found.folder, config, but=may_differ, advice="leave them out, or choose another --out"
-    )
-    return found.manifest
+    if manifest is None:
+        raise NoDatasetError(folder, _NOTHING_TO_ADD_TO)
+    may_differ = ["on_error"] if manifest.options.on_error == "fail" else []
+    if all((options.split or "").startswith(FILE_PREFIX) for options in (manifest.options, config.options)):
+        may_differ.append("split")
+    _check_options(manifest, folder, config, but=may_differ, advice="leave them out, or choose another --out")
+    return manifest
 
 
 def check_options(manifest: Manifest, folder: Path | str, config: BuildConfig) -> None:
     """Compare the options of a finished dataset with those asked for.
 
+    Args:
+        manifest: of the dataset.
+        folder: where it lies, or its URL: then nothing can be added to it.
+        config: asked for.
+
     Raises:
         OutputExistsError: they differ; says which.
     """
-    _check_options(manifest, folder, config, advice=_OVERWRITE)
+    # Whether there is anything to be added, the scan would tell, which may take hours.
+    adds = "say --append to add recordings that are new with the options that it has, "
+    _check_options(manifest, folder, config, advice=(adds if isinstance(folder, Path) else "") + _OVERWRITE)
 
 
 def _check_options(
@@ -191,7 +191,7 @@ def check_recordings(
         folder: where its recordings table lies.
         planned: the plan.
         watcher: told of the rows of the dataset's table.
-        shown: what the folder is called in messages, if not by its path.
+        shown: URL of the dataset, where the table is a copy: then nothing can be added to it.
 
     Raises:
         OutputExistsError: they differ; says how many and names one.
@@ -204,7 +204,7 @@ def check_recordings(
         earlier.is_new(recording, split)
     comparison = earlier.compared()
     if different := str(comparison):
-        adds = comparison.new.n and not comparison.not_as_before
+        adds = comparison.new.n and not comparison.not_as_before and shown is None
         advice = f"say --append to add them, {_OVERWRITE}" if adds else _OVERWRITE
         raise OutputExistsError(
             shown or str(folder), f"holds a dataset made from other recordings ({different})", advice

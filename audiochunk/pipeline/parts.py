@@ -143,6 +143,25 @@ def encode_part(part: Part, encoding: Encoding, *, root: bytes) -> Generator[tup
             close(source)
 
 
+def reason_of(part: Part, encoding: Encoding, *, root: bytes) -> str | None:
+    """Why a recording cannot be decoded, of which a part could not: the same, whatever part that was.
+
+    Decoders say of damage what they find where they begin. So it is decoded from its first chunk on. None where the
+    reason may pass.
+    """
+    chunks = part.stream(encoding).n_chunks
+    try:
+        for channel in encoding.streams(part.info.channels):
+            whole = msgspec.structs.replace(part, channel=channel, first=0, chunks=chunks)
+            for _ in encode_part(whole, encoding, root=root):
+                pass
+    except PassingRecordingError:
+        return None
+    except RecordingError as error:
+        return str(error.args[1])
+    return "can be decoded from its beginning on, but not piece by piece"
+
+
 def _open(part: Part, root: bytes, folder: int | Opener | None) -> Source:
     if folder is None or isinstance(folder, int):
         return open_file(part.path if folder is not None else os.path.join(root, part.path), dir_fd=folder)

@@ -184,6 +184,7 @@ class ShardPlans(Sequence[ShardPlan]):
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._names = plan.names  # there may be as many as recordings
         # Of each split, the number of its first shard, and at the end that of all.
         self._bounds = [0, *accumulate(layout.shards for layout in plan.layouts.values())]
 
@@ -211,7 +212,7 @@ class ShardPlans(Sequence[ShardPlan]):
     def place(self, number: int) -> tuple[str, int]:
         """(split, index in it) of one shard."""
         at = bisect_right(self._bounds, number) - 1
-        split = self._plan.names[at]
+        split = self._names[at]
         return split, self._plan.layouts[split].first_shard + number - self._bounds[at]
 
     def n_chunks(self, number: int) -> int:

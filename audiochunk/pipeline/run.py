@@ -115,7 +115,7 @@ def build(
         found = output.look(folder, overwrite=overwrite)
     earlier = None
     if append:
-        manifest = output.require_dataset(found, with_split_file(config, split_file)[0])
+        manifest = output.require_dataset(found.manifest, folder, with_split_file(config, split_file)[0])
         earlier = Earlier(folder, manifest, watcher)
     elif found.manifest is not None and not overwrite and split_file is None:
         output.check_options(found.manifest, folder, config)
@@ -185,6 +185,8 @@ def _build(
         found = output.look(folder, overwrite=overwrite)
         if found.manifest != (None if earlier is None else earlier.manifest) and not overwrite:
             raise OutputExistsError(str(folder), "another build has made a dataset here meanwhile", "build again")
+        if earlier is not None:
+            output.check_shards(earlier.manifest, folder)
         if earlier is not None or overwrite:
             names = (shard_name(*at, planned.config.compression) for at in planned.shards.places())
             output.require_free(folder, names, overwrite=overwrite)
@@ -232,28 +234,6 @@ def make_and_seal(
             earlier=None if earlier is None else earlier.manifest,
         )
     return Built(manifest, planned, failures.reasons, making.reused, making.rebuilt)
-
-
-def check_output(out: str | os.PathLike[str], config: BuildConfig, *, overwrite: bool) -> None:
-    """Raise what `build` would at the sight of the output folder, before it has looked at the input.
-
-    Raises:
-        OutputExistsError: it holds something else.
-        MachineError: it cannot be read.
-    """
-    if (url := store_of(out)) is not None:
-        from audiochunk.pipeline import store_output
-        from audiochunk.storage.objects import Objects
-
-        holding = store_output.look(objects_at(Objects(url).url), overwrite=overwrite)
-        if holding.manifest is not None and not overwrite and config.options.split is not None:
-            output.check_options(holding.manifest, url, config)
-        return
-    folder = path_of(out)
-    with machine_errors(folder):
-        found = output.look(folder, overwrite=overwrite)
-    if found.manifest is not None and not overwrite and config.options.split is not None:
-        output.check_options(found.manifest, folder, config)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from audiochunk.pipeline.catalog import Catalog
 from audiochunk.pipeline.pages import PageIndex, pack_numbers, unpack_numbers
 from audiochunk.pipeline.plan import Layout, Plan
 from audiochunk.pipeline.versions import differences, versions
-from audiochunk.storage.files import open_plain, temporary, write_all
+from audiochunk.storage.files import fsync_path, open_plain, temporary, write_all
 from audiochunk.storage.shard import SPLIT_NAME
 
 PLAN = "plan.msgpack"
@@ -97,6 +97,7 @@ class SavedPlan:
                 write_all(file.fileno(), _BEGIN.pack(xxhash.xxh3_128_digest(data), end))
                 os.fsync(file.fileno())
             scratch.replace(work / PLAN)
+            fsync_path(work)
         except BaseException:
             scratch.unlink(missing_ok=True)
             raise
@@ -123,13 +124,13 @@ class SavedPlan:
             file.seek(min(end, size))
             data = file.read()
             if xxhash.xxh3_128_digest(data) != digest:
-                raise InputError(work / PLAN, "the plan is damaged: run `audiochunk plan` again")
+                raise InputError(work / name, "the plan is damaged: run `audiochunk plan` again")
             try:
                 _check_versions(msgspec.msgpack.decode(data, type=_Versions).versions)
                 head = msgspec.msgpack.decode(data, type=_Head)
                 planned = _plan_of(head, file)
             except (ValueError, ArithmeticError) as error:  # DecodeError is a ValueError
-                raise InputError(work / PLAN, f"not a plan ({error}): run `audiochunk plan` again") from error
+                raise InputError(work / name, f"not a plan ({error}): run `audiochunk plan` again") from error
             yield cls(planned, head.root)
 
 

@@ -18,6 +18,7 @@ from audiochunk.signal.audio import EXTENSIONS, AudioInfo, probe_source
 from audiochunk.signal.opening import check_regular, modified_ns, open_file, opened
 
 _AT_ONCE = 512  # files that are handed to a worker together
+_MOST_HELD = 128  # times so many: about 40 MB of what was looked into while a worker waits for a file server
 
 
 class Scanned(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -273,7 +274,12 @@ def _scan_in_batches(root: bytes, found: Iterator[Found], workers: Workers) -> I
     batches = (_Batch(number, root, batch) for number, batch in enumerate(_batched(found)))
     held: dict[int, _Probed] = {}
     next_number = 0
-    with closing(workers.run(_probe, batches, name=_describe)) as results:
+
+    def at_once() -> int:
+        # What is waited for has been handed out, and is enough.
+        return 2 * workers.n if len(held) < _MOST_HELD else 1
+
+    with closing(workers.run(_probe, batches, at_once=at_once, name=_describe)) as results:
         for probed in results:
             held[probed.number] = probed
             while next_number in held:

@@ -13,11 +13,11 @@ from audiochunk.errors import DatasetError, PassingRecordingError, RecordingErro
 from audiochunk.pipeline.failures import Failure
 from audiochunk.pipeline.inputs import opened_input
 from audiochunk.pipeline.packed import Packed
-from audiochunk.pipeline.parts import Part, write_part
+from audiochunk.pipeline.parts import Part, reason_of, write_part
 from audiochunk.pipeline.versions import versions
 from audiochunk.signal.encoder import Encoder
 from audiochunk.signal.pcm import Octets
-from audiochunk.storage.files import begin_write_back, temporary, write_whole
+from audiochunk.storage.files import begin_write_back, read_plain, temporary, write_whole
 from audiochunk.storage.manifest import Count
 from audiochunk.storage.shard import BUFFER_BYTES, ShardSpec, ShardWriter, digest_file, digest_stored, shard_name
 
@@ -136,7 +136,7 @@ def make_shard(task: ShardTask) -> tuple[ShardResult, Path | None]:
         return ShardResult(task.split, task.index, found, reused=True), None
     folder = Path(os.fsdecode(task.folder))
     rebuilt = record_path(folder, task.name).exists()
-    failed: dict[bytes, RecordingError] = {}
+    failed: dict[bytes, Failure] = {}
     while True:
         good = tuple(part for part in task.parts if part.path not in failed)
         effective = msgspec.structs.replace(task, parts=good)
@@ -151,19 +151,24 @@ def make_shard(task: ShardTask) -> tuple[ShardResult, Path | None]:
                 task.split,
                 task.index,
                 written,
-                failed=tuple(_failures(task, failed)),
+                failed=tuple(failed.values()),
                 rebuilt=rebuilt,
             )
             return result, scratch
         scratch.unlink(missing_ok=True)
-        failed |= written
+        failed |= {failure.path: failure for failure in _failures(task, written)}
 
 
 def _failures(task: ShardTask, failed: dict[bytes, RecordingError]) -> Iterator[Failure]:
-    recordings = {part.path: part.recording for part in task.parts}
+    parts = {part.path: part for part in task.parts}
     for path, error in failed.items():
+        part = parts[path]
         is_passing = isinstance(error, PassingRecordingError)
-        yield Failure(path, recordings[path].bytes, recordings[path].mtime_ns, error.args[1], is_passing)
+        # What libsndfile says depends on where it begins; plain data can only hold NaN.
+        everywhere = (
+            None if is_passing or part.info.form is not None else reason_of(part, task.encoding, root=task.root)
+        )
+        yield Failure(path, part.recording.bytes, part.recording.mtime_ns, everywhere or error.args[1], is_passing)
 
 
 def keep_shard(scratch: Path, name: str, record: ShardRecord, *, fsync: bool) -> None:
@@ -199,21 +204,19 @@ def find_shard(task: ShardTask) -> ShardRecord | None:
     """The record of a shard that is there already, in the task's folder or sealed beside it, if its digests match."""
     folder = Path(os.fsdecode(task.folder))
     try:
-        record = msgspec.json.decode(record_path(folder, task.name).read_bytes(), type=ShardRecord)
+        record = msgspec.json.decode(read_plain(record_path(folder, task.name)), type=ShardRecord)
     except (OSError, ValueError):  # DecodeError is a ValueError, as is bad UTF-8
         return None
     if not fits(record, task):
         return None
-    for place in (folder, folder.parent):
-        try:
-            file = place / task.name
-            if file.stat().st_size != record.bytes or digest_stored(file) != record.stored:
-                continue
-            if (digest_file(file) if task.compression else record.stored) == record.digest:
-                return record
-        except (OSError, DatasetError):
-            continue
-    return None
+    try:
+        # The seal moves what is in the task's folder over what is beside it: so that alone counts where both are.
+        file = folder / task.name if os.path.lexists(folder / task.name) else folder.parent / task.name
+        if file.stat().st_size != record.bytes or digest_stored(file) != record.stored:
+            return None
+        return record if (digest_file(file) if task.compression else record.stored) == record.digest else None
+    except (OSError, DatasetError):
+        return None
 
 
 def _write(task: ShardTask, file: Path) -> ShardRecord | dict[bytes, RecordingError]:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -147,12 +147,9 @@ def read_split_file(file: Path) -> dict[bytes, str]:
     Raises:
         InputError: the file cannot be read, or a line is not of that form.
     """
-    try:
-        lines = file.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
-    except OSError as error:
-        raise InputError(str(file), reason(error)) from error
     table: dict[bytes, str] = {}
-    for number, line in enumerate(lines, 1):
+    names: dict[str, str] = {}  # one string for all lines of a split: there may be millions of lines
+    for number, line in enumerate(_lines(file), 1):
         path, tab, split = line.rpartition(b"\t")
         if not line.strip() or (line.startswith(b"#") and not tab):
             continue
@@ -166,8 +163,20 @@ def read_split_file(file: Path) -> dict[bytes, str]:
             check_split_name(name)
         except ConfigError as error:
             raise InputError(str(file), f"line {number}: {error}") from error
-        table[path] = name
+        table[path] = names.setdefault(name, name)
     return table
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    """The lines of a text file, whatever ends them, one in memory at a time."""
+    try:
+        with file.open("rb") as opened:
+            if opened.peek(3)[:3] == b"\xef\xbb\xbf":
+                opened.read(3)
+            for line in opened:
+                yield from line.splitlines()
+    except OSError as error:
+        raise InputError(str(file), reason(error)) from error
 
 
 class UnusedEntries:
@@ -182,7 +191,8 @@ class UnusedEntries:
 
     def __init__(self, table: dict[bytes, str]) -> None:
         self.table = table
-        self.paths = set(table) - {b"."}
+        self.paths = set(table)
+        self.paths.discard(b".")
 
     def use(self, path: bytes) -> None:
         """Count the entry that a recording is found by as used."""
@@ -195,8 +205,8 @@ class UnusedEntries:
 def table_name(table: dict[bytes, str]) -> str:
     """What the options say of a split table: "file:" and the xxh3-128 of its lines in order."""
     digest = xxhash.xxh3_128()
-    for path, split in sorted(table.items()):
-        digest.update(path + b"\t" + split.encode() + b"\n")
+    for path in sorted(table):
+        digest.update(path + b"\t" + table[path].encode() + b"\n")
     return f"{FILE_PREFIX}{digest.hexdigest()}"
 
 

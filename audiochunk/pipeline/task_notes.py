@@ -11,7 +11,7 @@ from audiochunk.pipeline.failures import Failure
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.shards import ShardResult
 from audiochunk.pipeline.versions import versions
-from audiochunk.storage.files import write_whole
+from audiochunk.storage.files import read_plain, write_whole
 from audiochunk.storage.shard import shard_name
 
 _SUFFIX = ".failed.json"
@@ -62,7 +62,7 @@ def note_of(split: str, index: int, config: BuildConfig, work: Path) -> TaskNote
     """What failed while a shard was made, if it would fail again."""
     path = note_path(work, shard_name(split, index, config.compression))
     try:
-        note = msgspec.json.decode(path.read_bytes(), type=TaskNote)
+        note = msgspec.json.decode(read_plain(path), type=TaskNote)
     except (OSError, ValueError):
         return None
     return note if (note.encoding, note.versions) == (config.encoding, versions()) else None

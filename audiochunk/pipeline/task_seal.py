@@ -22,6 +22,7 @@ from audiochunk.pipeline.saved_plan import PLAN, SEALING, SavedPlan
 from audiochunk.pipeline.shards import ShardRecord, record_path
 from audiochunk.pipeline.task_notes import failed_in_tasks, note_of
 from audiochunk.pipeline.watcher import Watcher
+from audiochunk.storage.files import read_plain
 from audiochunk.storage.manifest import BUILD_FOLDER, Manifest
 from audiochunk.storage.shard import shard_name
 
@@ -69,30 +70,27 @@ def seal_tasks(
             build_folder.entered(folder, saved.plan.config, fsync=fsync, clears=False),
         ):
             done = found.manifest if not overwrite else None
-            built = _seal(saved, work / name, done, workers=workers, fsync=fsync, overwrite=overwrite, watcher=watcher)
-    return None if built is None else replace(built, seconds=time.perf_counter() - began)
+            if done is not None:
+                _finish(saved.plan, done, folder, watcher)
+                return None
+            built = _seal(saved, work / name, workers=workers, fsync=fsync, overwrite=overwrite, watcher=watcher)
+    return replace(built, seconds=time.perf_counter() - began)
 
 
 def _seal(
     saved: SavedPlan,
     file: Path,
-    done: Manifest | None,
     *,
     workers: int | None,
     fsync: bool,
     overwrite: bool,
     watcher: Watcher,
-) -> Built | None:
-    """Seal a plan that lies in `file`; or find that it has become the dataset `done`, and remove what is left of it."""
+) -> Built:
+    """Seal a plan that lies in `file`."""
     planned, work = saved.plan, file.parent
     folder = work.parent
     names = [shard_name(*key, planned.config.compression) for key in planned.shards.places()]
     records = [_record(work, name) for name in names]
-    if done is not None:
-        if not _is_of(done, planned, records):
-            raise OutputExistsError(str(folder), "holds another dataset", "say --overwrite, or plan elsewhere")
-        build_folder.remove(work)
-        return None
     failures = Failures(work, planned.config.encoding)
     found_failing: list[Failure] = []
     if planned.config.options.on_error == "skip":
@@ -114,20 +112,30 @@ def _seal(
         return make_and_seal(saved.root, folder, planned, pool, failures=failures, fsync=fsync, watcher=watcher)
 
 
-def _is_of(manifest: Manifest, planned: Plan, records: list[ShardRecord | None]) -> bool:
-    """Whether a dataset is what a plan came to, so that only the end of its seal is missing."""
-    digests = [record.digest for record in records if record is not None]
-    return (
-        manifest.config == planned.config
-        and len(digests) == len(records)
-        and digests == [entry.digest for entry in manifest.shards]
-    )
+def _finish(planned: Plan, done: Manifest, folder: Path, watcher: Watcher) -> None:
+    """Remove what is left of a plan that has become the dataset in a folder.
+
+    Raises:
+        OutputExistsError: that is another dataset.
+        DatasetError: its recordings table is damaged.
+    """
+    work = folder / BUILD_FOLDER
+    names = (shard_name(*key, planned.config.compression) for key in planned.shards.places())
+    digests = [None if record is None else record.digest for record in (_record(work, name) for name in names)]
+    another = OutputExistsError(str(folder), "holds another dataset", "say --overwrite, or plan elsewhere")
+    if done.config != planned.config or digests != [entry.digest for entry in done.shards]:
+        raise another
+    try:
+        output.check_recordings(done, folder, planned, watcher)  # equal ones may have other names
+    except OutputExistsError:
+        raise another from None
+    build_folder.remove(work)
 
 
 def _record(work: Path, name: str) -> ShardRecord | None:
     """The record of a shard whose file is there, or has been moved into place, with the size that it says."""
     with suppress(OSError, ValueError):  # DecodeError is a ValueError
-        record = msgspec.json.decode(record_path(work, name).read_bytes(), type=ShardRecord)
+        record = msgspec.json.decode(read_plain(record_path(work, name)), type=ShardRecord)
         for place in (work, work.parent):
             with suppress(OSError):
                 if (place / name).stat().st_size == record.bytes:

@@ -72,6 +72,16 @@ def open_plain(path: Path) -> BinaryIO:
     return open(fd, "rb")
 
 
+def read_plain(path: Path) -> bytes:
+    """What a regular file holds; anything else is never waited for or read.
+
+    Raises:
+        OSError: it could not be read, or is no regular file.
+    """
+    with open_plain(path) as file:
+        return file.read()
+
+
 def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write bytes to an open file, however many calls that takes."""
     with memoryview(data) as view:

@@ -51,6 +51,78 @@ def test_it_says_what_was_added_and_what_there_is_now(cli: Cli, wavs: Path) -> N
     assert "6" in cli("inspect", "shards").stdout
 
 
+def test_shares_are_those_of_the_whole_dataset(cli: Cli, wavs: Path) -> None:
+    (wavs / "e.wav").rename(wavs / "c.wav")  # which is of split val, as a.wav, b.wav and f.wav
+    lines = [line.split() for line in cli("build", "wavs", "--out", "shards", "--append").stdout.splitlines()]
+    manifest = audiochunk.open(wavs.parent / "shards").manifest
+    said = {line[0]: " ".join(line[1:]) for line in lines if line and line[0] in manifest.splits}
+    rest = "of its chunks, 50 % of groups asked for"
+    assert said == {
+        "train": f"0 chunks of 0 recordings, 40 of 2 in the dataset: 33.3 % {rest}",
+        "val": f"40 chunks of 2 recordings, 80 of 4 in the dataset: 66.7 % {rest}",
+    }
+    assert {name: split.chunks for name, split in manifest.splits.items()} == {"train": 40, "val": 80}
+
+
+def state_of(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        status = path.stat()
+        found[str(path)] = (status.st_mtime_ns, status.st_ino, path.read_bytes() if path.is_file() else b"")
+    return found
+
+
+def test_a_dry_run_says_what_would_be_added_and_changes_nothing(cli: Cli, wavs: Path) -> None:
+    before = state_of(wavs.parent)
+    said = cli("build", "wavs", "--out", "shards", "--append", "--dry-run")
+    assert (said.returncode, said.stderr) == (0, "")
+    as_json = json.loads(cli("build", "wavs", "--out", "shards", "--append", "--dry-run", "--json").stdout)
+    assert state_of(wavs.parent) == before
+    report = json.loads(cli("build", "wavs", "--out", "shards", "--append", "--json").stdout)
+    assert {key: report[key] for key in as_json} == as_json
+    assert set(report) - set(as_json) == {
+        "dataset_id",
+        "clipped",
+        "bytes_on_disk",
+        "reused_shards",
+        "rebuilt_shards",
+        "seconds",
+    }
+    assert said.stdout.startswith("would add to shards:\n")
+    assert "  recordings  2, 0.9 s\n" in said.stdout
+    assert f"with which the dataset has {report['dataset_shards']}, and 120 chunks\n" in said.stdout
+    again = cli("build", "wavs", "--out", "shards", "--append", "--dry-run")
+    assert again.stdout.startswith("shards is up to date (contents not compared")
+    assert "  recordings  6, " in again.stdout
+    assert "with which" not in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "words"),
+    [
+        ("gone", 4, "1 gone, d.wav for one"),
+        ("damaged", 4, "c.wav: the file is empty"),
+        ("in the way", 2, "is in the way of a shard"),
+        ("damaged, skipped", 3, "skipped 1:\n  c.wav: the file is empty"),
+    ],
+)
+def test_a_dry_run_ends_as_the_append_would(cli: Cli, wavs: Path, what: str, code: int, words: str) -> None:
+    if what == "gone":
+        (wavs / "d.wav").unlink()
+    elif what == "in the way":
+        n = len(list((wavs.parent / "shards").glob("val-*")))
+        (wavs.parent / "shards" / f"val-{n:05}.safetensors.zst").touch()
+    else:
+        (wavs / "c.wav").touch()
+    before = state_of(wavs.parent)
+    arguments = ["wavs", "--out", "shards", "--append", *(["--on-error", "skip"] if "skipped" in what else [])]
+    done = cli("build", *arguments, "--dry-run")
+    assert done.returncode == code
+    assert words in done.stdout + done.stderr
+    assert state_of(wavs.parent) == before
+    assert cli("build", *arguments).returncode == code
+
+
 def test_json_counts_what_was_added_and_what_there_is_now(cli: Cli, wavs: Path) -> None:
     report = json.loads(cli("build", "wavs", "--out", "shards", "--append", "--json").stdout)
     manifest = audiochunk.open(wavs.parent / "shards").manifest
@@ -93,7 +165,9 @@ def test_recordings_that_are_not_as_they_were_end_it_with_4(cli: Cli, wavs: Path
         (["--out", "shards", "--compress", "none"], 2, "compress"),
         (["--out", "shards", "--bits", "24"], 2, "codes of 3 bytes"),
         (["--out", "shards", "--overwrite"], 2, "--append does not go with --overwrite"),
-        (["--out", "shards", "--dry-run"], 2, "--append does not go with --dry-run"),
+        (["--out", "shards", "--dry-run", "--overwrite"], 2, "--append does not go with --overwrite"),
+        (["--out", "shards", "--dry-run", "--bits", "16"], 2, "bits 8 → 16"),
+        (["--out", "nowhere", "--dry-run"], 4, "there is no dataset to add recordings to"),
         (["--out", "shards", "--task", "0/2"], 2, "does not go with --task"),
         (["--out", "nowhere"], 4, "there is no dataset to add recordings to; build it without --append"),
         (["--out", "wavs"], 4, "there is no dataset to add recordings to; build it without --append"),
@@ -121,3 +195,13 @@ def test_a_plain_build_says_how_to_add_them(cli: Cli, wavs: Path) -> None:
     assert done.returncode == 2
     assert "2 new, a.wav for one" in done.stderr
     assert "say --append to add them" in done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"], ["--bits", "16"]], ids=" ".join)
+def test_a_plain_build_with_other_options_says_how_to_add_them_too(
+    cli: Cli, wavs: Path, options: Sequence[str]
+) -> None:
+    done = cli("build", "wavs", "--out", "shards", "--split", "train=1,val=1", *options)
+    assert done.returncode == 2
+    assert "split train=0.5,val=0.5 → train=1,val=1" in done.stderr
+    assert "say --append to add recordings that are new with the options that it has" in done.stderr

@@ -103,6 +103,24 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(cli: Cli, wavs: Path, tmp_
     assert not (tmp_path / "shards").exists()
 
 
+def test_a_dry_run_over_a_dataset_says_what_the_build_would(cli: Cli, wavs: Path) -> None:
+    arguments = ["build", wavs, "--out", "shards"]
+    assert cli(*arguments, "--split", "train=1,val=1").returncode == 0
+    for options, code, words in (
+        (["--split", "train=1,val=1"], 0, "shards is up to date"),
+        ([], 2, "split train=1,val=1 → none"),
+        (["--overwrite"], 0, "would build shards:"),
+    ):
+        dry = cli(*arguments, *options, "--dry-run")
+        assert dry.returncode == code, options
+        assert words in dry.stdout + dry.stderr
+    write_recordings(wavs / "new", 1)
+    for more in ([], ["--dry-run"]):
+        done = cli(*arguments, "--split", "train=1,val=1", *more)
+        assert done.returncode == 2
+        assert "1 new, new/speaker-0/0.wav for one" in done.stderr
+
+
 def test_a_dry_run_lists_what_is_refused(cli: Cli, wavs: Path) -> None:
     (wavs / "bad.wav").write_bytes(b"")
     done = cli("build", wavs, "--out", "shards", "--dry-run", "--on-error", "skip")

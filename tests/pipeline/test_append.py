@@ -138,6 +138,19 @@ def test_old_shards_are_neither_read_nor_touched(source: Path, out: Path) -> Non
         assert digest_file(out / shard.name) == shard.digest
 
 
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_a_dataset_that_lacks_a_shard_is_not_added_to(source: Path, out: Path, damage: str) -> None:
+    shard = build(source, out).manifest.shards[1]
+    write(source, SECOND)
+    (out / shard.name).unlink() if damage == "gone" else os.truncate(out / shard.name, shard.bytes - 1)
+    before = files_of(out)
+    with pytest.raises(OutputExistsError, match=rf"holds a damaged dataset \({shard.name}: "):
+        append(source, out)
+    assert {name: data for name, data in files_of(out).items() if not name.startswith(".build")} == before
+    (out / shard.name).write_bytes(bytes(shard.bytes))
+    assert append(source, out).manifest.generations == 2
+
+
 def test_the_shards_of_a_split_go_on_where_it_ended(source: Path, out: Path) -> None:
     first = build(source, out, **SHARES).manifest
     write(source, SECOND)

@@ -1,6 +1,6 @@
 """A dataset's recordings beside those that are there: what is new, gone or changed, in one pass."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from audiochunk.config import BuildConfig
@@ -10,7 +10,9 @@ from audiochunk.pipeline.rows import rows
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.signal.audio import AudioInfo
 
-PATHS = st.sampled_from([b"a.wav", b"b.wav", b"b/a.wav", b"c\xff.wav", b"d.wav", b"e.wav"])
+LAST = b"c\xff\xff.wav"  # as text, what is not UTF-8 would be in another order
+AS_IT_IS = (100, "train", True)
+PATHS = st.sampled_from([b"a.wav", b"b.wav", b"b/a.wav", b"c\xff.wav", LAST, b"d.wav"])
 SIDES = st.dictionaries(PATHS, st.tuples(st.sampled_from([100, 101]), st.sampled_from(["train", "val"]), st.booleans()))
 
 
@@ -22,6 +24,7 @@ def scanned(side: dict[bytes, tuple[int, str, bool]]) -> list[tuple[Scanned, str
 
 
 @given(before=SIDES, now=SIDES, layout=st.sampled_from(["blocks", "split"]))
+@example(before=dict.fromkeys([b"c\xff.wav", LAST], AS_IT_IS), now={LAST: AS_IT_IS}, layout="blocks")
 @settings(deadline=None)
 def test_each_recording_is_on_one_side_on_both_or_changed(
     before: dict[bytes, tuple[int, str, bool]], now: dict[bytes, tuple[int, str, bool]], layout: str

@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,23 @@ import pytest
 import soundfile as sf
 import xxhash
 
-from audiochunk.config import BuildConfig
+from audiochunk.config import BuildConfig, Encoding
 from audiochunk.errors import InputError, MachineError, OutputExistsError, RecordingsError
 from audiochunk.pipeline import build_folder, job_array, run, saved_plan
 from audiochunk.pipeline.array_task import ArrayTask
+from audiochunk.pipeline.failures import Failure
 from audiochunk.pipeline.job_array import run_task, save_plan
 from audiochunk.pipeline.saved_plan import PLAN
 from audiochunk.pipeline.shards import ShardTask
+from audiochunk.pipeline.task_notes import TaskNote
 from audiochunk.pipeline.task_seal import seal_tasks
+from audiochunk.pipeline.versions import versions
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.storage.files import write_whole
 from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, Manifest
 
+ENDS = (".json", ".failed.json")  # of a shard's record and note
 OPTIONS: dict[str, Any] = {"shard_size": 16 * 2048, "split": "train=0.7,val=0.3", "on_error": "skip"}
 
 
@@ -240,6 +245,40 @@ def test_a_task_that_is_late_names_no_shard(
         assert files_of(out) == built(wavs, tmp_path / "one")
 
 
+def test_a_task_that_is_late_writes_no_note_of_what_failed(
+    wavs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan is made anew when its shard, the only one, has just been named."""
+    out = tmp_path / "out"
+    assert planned(wavs, out, shard_size="1G", split=None) == 1
+    keep = job_array.keep_shard
+
+    def late(*arguments: Any, **options: Any) -> None:
+        keep(*arguments, **options)
+        planned(wavs, out, shard_size="1G", split=None)
+
+    monkeypatch.setattr(job_array, "keep_shard", late)
+    assert list(tasks(out, 1)[0].failed) == [b"4.wav"]
+    assert not list((out / BUILD_FOLDER).glob("*.failed.json"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["failed.jsonl", "build.json", "plan.msgpack", *(f"train-00001.safetensors{end}" for end in ("", *ENDS))],
+)
+def test_a_fifo_in_the_build_folder_is_not_waited_for(wavs: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 1)
+    (out / BUILD_FOLDER / name).unlink(missing_ok=True)
+    os.mkfifo(out / BUILD_FOLDER / name)
+    for call in (lambda: seal(out), lambda: tasks(out, 1), lambda: planned(wavs, out), lambda: built(wavs, out)):
+        with suppress(InputError, MachineError, OutputExistsError):
+            call()
+    if name not in ("failed.jsonl", "build.json"):  # of which nobody can tell whose they are
+        assert files_of(out) == built(wavs, tmp_path / "one")
+
+
 def test_a_task_that_begins_during_a_seal_or_after_a_build_is_refused(wavs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     planned(wavs, out)
@@ -296,6 +335,56 @@ def test_what_failed_by_another_plan_is_not_believed(wavs: Path, tmp_path: Path)
     assert files_of(out) == built(wavs, tmp_path / "one")
 
 
+@pytest.mark.parametrize("made_by", ["this", "other versions", "another encoding"])
+def test_a_note_is_believed_only_where_it_would_fail_again(wavs: Path, tmp_path: Path, made_by: str) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 1)
+    status = (wavs / "0.wav").stat()
+    failure = Failure(b"0.wav", status.st_size, status.st_mtime_ns, "so it is said")
+    encoding = Encoding(bits=16) if made_by == "another encoding" else Encoding()
+    note = TaskNote(encoding, versions() | ({"numpy": "0"} if made_by == "other versions" else {}), (failure,))
+    for split in ("train", "val"):
+        (out / BUILD_FOLDER / f"{split}-00000.safetensors.failed.json").write_bytes(msgspec.json.encode(note))
+    sealed = seal(out)
+    assert sealed is not None
+    assert (b"0.wav" in sealed.failed) == (made_by == "this")
+
+
+def test_a_seal_that_was_killed_when_it_had_made_shards_again_goes_on(
+    wavs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards without a recording that failed in another task fit no plan, and have no note."""
+    out = tmp_path / "out"
+    planned(wavs, out, shard_size=8 * 2048)
+    tasks(out, 3)
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "seal", killed)
+        with pytest.raises(Killed):
+            seal(out)
+    again = seal(out)
+    assert again is not None
+    assert list(again.failed) == [b"4.wav"]
+    assert files_of(out) == built(wavs, tmp_path / "one", shard_size=8 * 2048)
+
+
+def test_what_failed_by_an_earlier_plan_hides_no_missing_shard(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 1)
+    assert list((out / BUILD_FOLDER).glob("*.failed.json"))
+    n = planned(wavs, out, shard_size=17 * 2048)
+    with pytest.raises(InputError, match=f"{n} of {n} shards are not there"):
+        seal(out)
+
+
 def test_an_early_seal_changes_nothing(wavs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     planned(wavs, out)
@@ -339,6 +428,33 @@ def test_an_unfinished_plan_beside_a_dataset_is_not_taken_for_its_seal(wavs: Pat
     tasks(out, 4)
     assert seal(out, overwrite=True) is not None
     assert files_of(out) == built(wavs, tmp_path / "one")
+
+
+def test_a_plan_whose_recordings_have_other_names_has_not_been_sealed(wavs: Path, tmp_path: Path) -> None:
+    """Shards do not say what recordings are called, so that all of them are equal."""
+    out = tmp_path / "out"
+    built(wavs, out, split=None)
+    (wavs / "8.wav").rename(wavs / "9.wav")
+    save_plan(wavs, out, BuildConfig.make(**{**OPTIONS, "split": None}), workers=1, overwrite=True)
+    tasks(out, 1)
+    with pytest.raises(OutputExistsError, match="holds another dataset; say --overwrite"):
+        seal(out)
+    seal(out, overwrite=True)
+    assert files_of(out) == built(wavs, tmp_path / "one", split=None)
+    assert b"9.wav" in (out / "recordings.jsonl").read_bytes()
+
+
+def test_a_damaged_shard_does_not_hide_behind_an_equal_one_of_the_dataset_that_is_replaced(
+    wavs: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    expected = built(wavs, out)
+    save_plan(wavs, out, BuildConfig.make(**OPTIONS), workers=1, overwrite=True)
+    tasks(out, 1)
+    made = out / BUILD_FOLDER / "train-00001.safetensors"
+    made.write_bytes(made.read_bytes()[:-1] + b"?")
+    seal(out, overwrite=True)
+    assert files_of(out) == expected
 
 
 def test_nothing_planned_is_said_where_a_dataset_is_to_be_replaced(wavs: Path, tmp_path: Path) -> None:

@@ -306,7 +306,13 @@ def test_other_options_are_named(source: Path, folder: Path, options: dict[str, 
     with pytest.raises(OutputExistsError) as refused:
         check_options(manifest, folder, BuildConfig.make(**(OPTIONS | options)))
     assert "holds a dataset made with other options " + shown in str(refused.value)
-    assert str(refused.value).endswith("; choose another --out, or say --overwrite")
+    assert str(refused.value).endswith(
+        "; say --append to add recordings that are new with the options that it has, choose another --out, or say"
+        " --overwrite"
+    )
+    with pytest.raises(OutputExistsError) as in_a_store:
+        check_options(manifest, "s3://bucket/shards", BuildConfig.make(**(OPTIONS | options)))
+    assert str(in_a_store.value).endswith("); choose another --out, or say --overwrite")
 
 
 # check_recordings
@@ -330,6 +336,17 @@ def test_other_times_do_not_matter(source: Path, folder: Path) -> None:
     build(source, folder)
     os.utime(source / "a.wav", ns=(0, 0))
     check(source, folder)
+
+
+def test_nothing_is_to_be_added_to_a_dataset_in_a_store(source: Path, folder: Path) -> None:
+    build(source, folder)
+    write_wav(source / "new.wav")
+    plan = run.make_plan(source, BuildConfig.make(**OPTIONS))
+    with pytest.raises(OutputExistsError, match="1 new") as refused:
+        check_recordings(Manifest.read(folder), folder, plan, Watcher(), shown="s3://bucket/shards")
+    assert str(refused.value).endswith("); choose another --out, or say --overwrite")
+    with pytest.raises(OutputExistsError, match="say --append to add them, choose another"):
+        check_recordings(Manifest.read(folder), folder, plan, Watcher())
 
 
 def test_new_gone_and_changed_recordings_are_counted_and_named(source: Path, folder: Path) -> None:

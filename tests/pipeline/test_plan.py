@@ -1,6 +1,8 @@
 """The plan: every chunk of every recording once, in path order, in shards of one size."""
 
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from random import Random
 from typing import Any
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from audiochunk.config import BuildConfig
 from audiochunk.pipeline.parts import Part
-from audiochunk.pipeline.plan import Plan, ShardPlan, plan
+from audiochunk.pipeline.plan import Layout, Plan, ShardPlan, plan
 from audiochunk.pipeline.rows import rows
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.shards import ShardRecord
@@ -320,3 +322,23 @@ def test_the_table_says_what_is_known_of_every_recording() -> None:
             **(known | {"clipped": 2, "notes": ("note 3",)}),
         ),
     ]
+
+
+def test_a_shard_is_found_without_a_look_at_all_splits() -> None:
+    """There may be as many splits as recordings."""
+
+    class Counting(dict[str, Layout]):
+        looks = 0
+
+        def __iter__(self) -> Iterator[str]:
+            Counting.looks += 1
+            return super().__iter__()
+
+    names = [f"s{number:02}" for number in range(50)]
+    made = plan([recording(number, 4 * 2048, 1) for number in range(50)], names, asked={}, config=BuildConfig.make())
+    shards = replace(made, layouts=Counting(made.layouts)).shards
+    looks = Counting.looks
+    assert [shards.place(number) for number in range(50)] == [(name, 0) for name in names]
+    assert [shards[number].chunks for number in range(50)] == [4] * 50
+    assert [shards.n_chunks(number) for number in range(50)] == [4] * 50
+    assert Counting.looks == looks

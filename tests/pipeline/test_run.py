@@ -177,6 +177,22 @@ def test_nothing_of_where_and_when_it_was_built_is_in_a_dataset(wavs: Path, tmp_
     assert files_of(tmp_path / "a") == files_of(tmp_path / "deeper" / "b")
 
 
+def test_why_a_recording_was_left_out_does_not_depend_on_who_found_it(tmp_path: Path) -> None:
+    """Its shards say, in the order in which they come, why they could not decode a FLAC file that is cut."""
+    (tmp_path / "wavs").mkdir()
+    rng = np.random.default_rng(1)
+    for number in range(3):
+        noise = rng.integers(-9000, 9000, 60_000).astype(np.int16)
+        sf.write(tmp_path / "wavs" / f"{number}.flac", noise, 16_000)
+    cut = tmp_path / "wavs" / "1.flac"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    config = BuildConfig.make(on_error="skip", shard_size=8192)
+    for workers in (1, 4):
+        built = run.build(tmp_path / "wavs", tmp_path / f"{workers}", config, workers=workers, fsync=False)
+        assert list(built.failed) == [b"1.flac"]
+    assert files_of(tmp_path / "4") == files_of(tmp_path / "1")
+
+
 def test_compression_changes_neither_dataset_id_nor_uncompressed_shards(wavs: Path, tmp_path: Path) -> None:
     raw = run.build(wavs, tmp_path / "raw", CONFIG).manifest
     options = {"shard_size": SMALL_SHARDS, "split": "train=0.7,val=0.3"}

@@ -6,11 +6,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import wave
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -465,6 +467,35 @@ def test_workers_scan_as_one_process_does(
         # The folder may be named from where this process is, which need not be where the workers are.
         monkeypatch.chdir(many.parent)
         assert list(scan(b"many", globs, workers)) == alone
+
+
+def test_little_is_looked_into_while_one_file_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of 400 files hangs until no more of the others are handed out."""
+    for number in range(400):
+        (tmp_path / f"{number:03}.wav").touch()
+    probed: list[int] = []
+    probe, beyond = scan_module._probe, threading.Event()
+
+    def hangs(batch: Any) -> Any:
+        if batch.number == 0:
+            while len(probed) < 10:  # which the others come to in any case
+                beyond.wait(0.001)
+            beyond.wait(0.5)  # set only where something is wrong
+            probed.append(0)
+            return probe(batch)
+        probed.append(batch.number)
+        if len(probed) > 10 + 2 * 3 and 0 not in probed:
+            beyond.set()
+        return probe(batch)
+
+    monkeypatch.setattr(scan_module, "_AT_ONCE", 1)
+    monkeypatch.setattr(scan_module, "_MOST_HELD", 10)
+    monkeypatch.setattr(scan_module, "_probe", hangs)
+    monkeypatch.setattr(Workers, "are_processes", True)
+    with ThreadPoolExecutor(3) as executor, Workers(3, executor) as workers:
+        found = list(scan(os.fsencode(tmp_path), Globs(), workers))
+    assert [recording.path for recording in found] == [b"%03d.wav" % number for number in range(400)]
+    assert not beyond.is_set()
 
 
 def test_an_executor_that_is_given_is_not_asked_to_scan(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiochunk.config import BuildConfig
-from audiochunk.errors import MachineError
+from audiochunk.errors import MachineError, RecordingError
 from audiochunk.pipeline import shards
 from audiochunk.pipeline.parts import Part, encode_part
 from audiochunk.pipeline.plan import Plan, plan
@@ -311,12 +311,15 @@ def test_a_shard_that_is_sealed_already_is_reused(built: Built) -> None:
     assert not (project.folder / task.name).exists()
 
 
-def test_a_damaged_shard_beside_a_sealed_one_does_not_matter(built: Built) -> None:
+def test_a_damaged_shard_is_made_again_though_a_sealed_one_is_whole(built: Built) -> None:
+    """The seal would move it over the one that is whole."""
     project, task, first = built
     file = project.folder / task.name
     (project.folder.parent / task.name).write_bytes(file.read_bytes())
-    file.write_bytes(file.read_bytes()[:-1])
-    assert build_shard(task) == msgspec.structs.replace(first, reused=True)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    assert build_shard(task) == msgspec.structs.replace(first, rebuilt=True)
+    assert file.read_bytes() == whole
 
 
 def flip(path: Path, at: int) -> None:
@@ -538,6 +541,37 @@ def test_all_failures_are_reported_at_once_and_the_good_stay(project: Project, m
     assert reasons[b"e.wav"] == "no such file or directory"
     assert content(task)[DATA_OFFSET:] == reference(good, BuildConfig.make(chunk_bytes=64))
     assert project.names() == {task.name, f"{task.name}.json"}
+
+
+@pytest.mark.parametrize("layout", ["blocks", "split", "mono"])
+@pytest.mark.parametrize("damage", ["cut", "zeros"])
+def test_why_a_recording_fails_does_not_depend_on_the_shard(project: Project, layout: Any, damage: str) -> None:
+    """libsndfile says of a FLAC file that is cut what it finds where it begins to decode."""
+    file = project.write("a.flac", noise(40_000, 2))
+    content, half = file.read_bytes(), file.stat().st_size // 2
+    file.write_bytes(content[:half] + (bytes(200) + content[half + 200 :] if damage == "zeros" else b""))
+    tasks = project.tasks(layout=layout, shard_size=6400, on_error="skip")
+    assert len(tasks) > 4
+    failed = [failure for task in tasks for failure in build_shard(task).failed]
+    assert len(failed) > 1
+    assert len({failure.reason for failure in failed}) == 1
+    assert failed[0].reason.startswith("libsndfile: ")
+
+
+def test_a_recording_that_only_fails_in_the_middle_fails_for_one_reason(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write("a.flac", noise(2000, 1))
+    write_part = shards.write_part
+
+    def fails_there(part: Part, *arguments: Any, **options: Any) -> int:
+        if part.first:
+            raise RecordingError(part.path, f"libsndfile: nothing at {part.first}")
+        return write_part(part, *arguments, **options)
+
+    monkeypatch.setattr(shards, "write_part", fails_there)
+    reasons = {failure.reason for task in project.tasks(shard_size=640) for failure in build_shard(task).failed}
+    assert reasons == {"can be decoded from its beginning on, but not piece by piece"}
 
 
 def test_a_recording_fails_whole_however_many_parts_it_has(project: Project) -> None:

@@ -1,5 +1,6 @@
 """Splits: shares by a formula that anyone can compute, folders, and tables."""
 
+import os
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
@@ -276,6 +277,19 @@ def test_a_byte_order_mark_is_no_part_of_the_first_path(file: Path) -> None:
     assert read_split_file(file) == {b"a.wav": "train", b"\xef\xbb\xbfb.wav": "val"}
     file.write_bytes(b"\xef\xbb\xbf# comment\na.wav\ttrain\n")
     assert read_split_file(file) == {b"a.wav": "train"}
+
+
+@pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf"])
+def test_a_table_may_come_through_a_pipe(begin: bytes) -> None:
+    """As of the shell's <(…), which can be read once."""
+    read_end, write_end = os.pipe()
+    os.write(write_end, begin + b"a.wav\ttrain\r\nb.wav\tval\rc.wav\ttrain")
+    os.close(write_end)
+    try:
+        table = read_split_file(Path(f"/dev/fd/{read_end}"))
+    finally:
+        os.close(read_end)
+    assert table == {b"a.wav": "train", b"b.wav": "val", b"c.wav": "train"}
 
 
 def test_paths_as_find_prints_them_are_taken(file: Path) -> None:

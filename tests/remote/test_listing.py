@@ -60,29 +60,6 @@ def test_a_key_that_is_listed_twice_is_no_second_recording(monkeypatch: pytest.M
         list(walk_objects(b"memory://x"))
 
 
-def test_the_hub_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("huggingface_hub", reason="no huggingface_hub: pip install huggingface_hub")
-    asked = []
-
-    class Hub:
-        def _strip_protocol(self, url: str) -> str:
-            return url.removeprefix("hf://")
-
-        def find(self, path: str, **options: Any) -> dict[str, Any]:
-            asked.append(options)
-            return {f"{path}/a": {"type": "file", "size": 1}}
-
-        def info(self, path: str, **options: Any) -> dict[str, Any]:
-            asked.append(options)
-            return {"type": "file", "size": 1}
-
-    monkeypatch.setattr(Connection, "filesystem", lambda _: Hub())
-    there = Objects("hf://datasets/a/b")
-    assert [info.name for info in there.list()] == ["a"]
-    assert there.stat("a") is not None
-    assert asked == [{"detail": True, "refresh": True}, {"refresh": True}]
-
-
 def test_a_url_that_is_an_object_is_no_folder_with_a_nameless_one(memory: str, tmp_path: Path) -> None:
     Objects(memory).write("a.wav", b"x")
     assert list(Objects(f"{memory}/a.wav").list()) == []

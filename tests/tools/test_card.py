@@ -348,6 +348,25 @@ def test_a_shard_of_another_size_has_no_checksum(raw: Path) -> None:
     assert not (raw / README).exists()
 
 
+def test_a_dataset_that_lacks_a_shard_is_damaged(raw: Path) -> None:
+    (raw / "train-00001.safetensors").unlink()
+    with pytest.raises(DatasetError, match=r"train-00001\.safetensors: there is no such file"):
+        write_card(raw, ABOUT, with_checksums=True)
+    assert not (raw / README).exists()
+    write_card(raw, ABOUT)  # which reads none
+
+
+def test_rows_of_an_append_that_is_not_finished_are_not_told_of(raw: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    shutil.copytree(raw, whole)
+    table = raw / "recordings.jsonl"
+    table.write_bytes(table.read_bytes() + table.read_bytes().splitlines(keepends=True)[0])
+    for folder in (raw, whole):
+        write_card(folder, ABOUT)
+    for name in (README, CROISSANT):
+        assert (raw / name).read_bytes() == (whole / name).read_bytes()
+
+
 def test_what_croissant_requires_is_known() -> None:
     assert lacking(About(name="x")) == ["license", "url", "creator", "datePublished"]
     assert lacking(ABOUT) == []
