@@ -1,6 +1,7 @@
 """What tests of several packages share."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,12 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 BESIDE_THE_REPO = Path(__file__).resolve().parents[1].parent / "shared" / "audio"
+
+
+def pytest_configure() -> None:
+    """Have commands be interrupted where a shell lets nobody interrupt these tests, as in the background."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from audiochunk._version import __version__
+from audiochunk.cli.ending import Ending
 from audiochunk.cli.pipes import ending_quietly, nobody_reads
 from audiochunk.errors import AudiochunkError, printable, reason
 
@@ -106,6 +107,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line."""
+    ending = Ending()
     # Names of recordings may hold anything: what the terminal cannot show is escaped rather than fatal.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -113,4 +115,8 @@ def main() -> None:
     try:
         cli(prog_name="audiochunk")
     except KeyboardInterrupt:
+        ending.code = 130
         sys.exit(130)
+    except SystemExit as end:
+        ending.code = end.code if isinstance(end.code, int) else None
+        raise

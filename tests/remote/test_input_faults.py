@@ -142,7 +142,7 @@ def test_a_request_that_hangs_does_not_keep_a_command_from_ending(
     out = tmp_path / "out"
     arguments = [stored, "-o", os.fspath(out), "--workers", workers]
     code, said = ended(proxy, arguments, number, asked=sound + 1, ranges=sound > 1)
-    assert code == (130 if number == signal.SIGINT else 143)
+    assert code == (130 if number == signal.SIGINT else 143), said
     assert "Traceback" not in said
     proxy.heal()
     assert run.build(stored, out, options_of(on_error="fail"), workers=1, fsync=False).manifest.skipped == 0

@@ -1,0 +1,43 @@
+"""The end of the process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import audiochunk
+
+ROOT = Path(audiochunk.__file__).parents[1]
+SCRIPT = """
+import atexit, sys, threading, time
+from audiochunk.cli import cli, main
+
+class Told:
+    def __del__(self, write=sys.stderr.write):
+        write("taken apart")
+
+told = Told()
+if sys.argv.pop(1) == "thread":
+    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+make_context = cli.make_context
+
+def make(*arguments, **options):
+    atexit.register(print, "cleared", end="")
+    return make_context(*arguments, **options)
+
+cli.make_context = make
+main()
+"""
+
+
+@pytest.mark.parametrize(("thread", "apart"), [("thread", ""), ("none", "taken apart")])
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["inspect", "/missing"], 4), (["no"], 2)])
+def test_an_interpreter_is_not_taken_apart_around_threads_that_are_left(
+    thread: str, apart: str, arguments: list[str], code: int
+) -> None:
+    """Crashes of libraries within such threads come by chance; here it is seen whether there could be one."""
+    command = [sys.executable, "-c", SCRIPT, thread, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout.endswith("cleared")) == (code, True)
+    assert done.stderr.endswith("taken apart") == bool(apart)
