@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,18 @@ def pytest_configure() -> None:
     """Have commands be interrupted where a shell lets nobody interrupt these tests, as in the background."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    """What a test changes about signals would reach those that come after it, and the processes they begin."""
+    before = _signals()
+    yield
+    assert _signals() == before
+
+
+def _signals() -> list[object]:
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] + [signal.pthread_sigmask(0, [])]
 
 
 @pytest.fixture(scope="session")

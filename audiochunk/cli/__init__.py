@@ -67,9 +67,6 @@ class _Commands(click.Group):
             return self._invoke(ctx)
 
     def _invoke(self, ctx: click.Context) -> Any:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) != signal.SIG_IGN:  # as a shell leaves it for what runs in the background
-                signal.signal(number, _end)
         try:
             return super().invoke(ctx)
         except AudiochunkError as error:
@@ -113,10 +110,13 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as a shell leaves it for what runs in the background
+                signal.signal(number, _end)
         cli(prog_name="audiochunk")
-    except KeyboardInterrupt:
-        ending.code = 130
-        sys.exit(130)
+    except (KeyboardInterrupt, Terminated) as error:
+        ending.code = 130 if isinstance(error, KeyboardInterrupt) else 143
+        sys.exit(ending.code)
     except SystemExit as end:
         ending.code = end.code if isinstance(end.code, int) else None
         raise

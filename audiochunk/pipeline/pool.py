@@ -56,28 +56,34 @@ def start_pool(workers: int) -> ProcessPoolExecutor:
     # inherit the mask, so that there is no moment at which one could be hit; nor one at which a forked worker would do
     # what this process does at SIGTERM. (The server is also asked for processes by others, who end them so.)
     masked = {signal.SIGINT, signal.SIGTERM} if is_fork else {signal.SIGINT}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, masked)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(environment,))
     try:
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(environment,))
-        try:
-            with held_back():
-                if not is_fork:
-                    multiprocessing.forkserver.ensure_running()
-                begun = pool.submit(int)  # so that the processes begin here
-        except OSError as error:
-            stop_pool(pool)
-            if is_fork or error.errno != errno.EBADF:
-                raise
-            # The first process has ended, and the pool with it, before the last had begun.
-            raise ConfigError(_CANNOT_BEGIN) from error
-        except BaseException:
-            stop_pool(pool)  # those that have begun
+        with held_back(), _masked(masked):
+            if not is_fork:
+                multiprocessing.forkserver.ensure_running()
+            begun = pool.submit(int)  # so that the processes begin here
+    except OSError as error:
+        stop_pool(pool)
+        if is_fork or error.errno != errno.EBADF:
             raise
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        # The first process has ended, and the pool with it, before the last had begun.
+        raise ConfigError(_CANNOT_BEGIN) from error
+    except BaseException:
+        stop_pool(pool)  # those that have begun
+        raise
     if not is_fork:
         _wait_for(begun, pool)
     return pool
+
+
+@contextmanager
+def _masked(numbers: set[signal.Signals]) -> Iterator[None]:
+    """Mask signals; while they are held back, or the one that comes as the mask is set would leave it set."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _keep_paths_of_sockets_short() -> None:

@@ -1,5 +1,6 @@
 """The end of the process."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import audiochunk
+from audiochunk.cli import cli
 
 ROOT = Path(audiochunk.__file__).parents[1]
 SCRIPT = """
@@ -41,3 +43,16 @@ def test_an_interpreter_is_not_taken_apart_around_threads_that_are_left(
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stdout.endswith("cleared")) == (code, True)
     assert done.stderr.endswith("taken apart") == bool(apart)
+
+
+def test_a_command_that_is_ended_before_it_has_begun_says_nothing() -> None:
+    script = "import signal\nfrom audiochunk.cli import cli, main\n"
+    script += "cli.make_context = lambda *_, **__: signal.raise_signal(signal.SIGTERM)\nmain()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+
+
+def test_the_command_line_within_another_program_leaves_its_signals_alone() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    cli(["inspect", "/missing"], standalone_mode=False)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
