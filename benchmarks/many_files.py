@@ -28,7 +28,9 @@ from memory import Log
 from tables import Table, number
 
 from audiochunk.config import BuildConfig
-from audiochunk.pipeline import build_folder, elsewhere, executors, prepare, run, saved_plan
+from audiochunk.pipeline import build_folder, executors, prepare, run
+from audiochunk.pipeline.array import saved_plan
+from audiochunk.pipeline.cluster import elsewhere
 from audiochunk.pipeline.failures import Failures
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, record_path

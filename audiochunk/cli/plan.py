@@ -47,7 +47,7 @@ def plan(
     config = BuildConfig.make(bits=int(bits), **options)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # so that workers can be forked
     from audiochunk.cli.progress import Progress
-    from audiochunk.pipeline.job_array import save_plan
+    from audiochunk.pipeline.array.job import save_plan
     from audiochunk.pipeline.preview import Preview
 
     with Progress(config.encoding, quiet=quiet) as progress:

@@ -38,7 +38,7 @@ def seal(
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # so that workers can be forked
     from audiochunk.cli.progress import Progress
-    from audiochunk.pipeline.task_seal import seal_tasks
+    from audiochunk.pipeline.array.seal import seal_tasks
 
     with Progress(quiet=quiet) as progress:
         built = seal_tasks(out, workers=workers, fsync=fsync, overwrite=overwrite, watcher=progress)

@@ -15,8 +15,8 @@ def build_task(
     """Make the shards of a task, and print what it came to."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # so that workers can be forked
     from audiochunk.cli.progress import Progress
-    from audiochunk.pipeline.array_task import ArrayTask
-    from audiochunk.pipeline.job_array import run_task
+    from audiochunk.pipeline.array.job import run_task
+    from audiochunk.pipeline.array.task import ArrayTask
     from audiochunk.tools.text import count
 
     which = ArrayTask.parse(task)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from audiochunk.config import BuildConfig
 from audiochunk.errors import OutputExistsError
+from audiochunk.pipeline.array.saved_plan import PLAN, SEALING
 from audiochunk.pipeline.failures import FAILURES
 from audiochunk.pipeline.marker import MARKER, begun_with, marker, says_ours
-from audiochunk.pipeline.saved_plan import PLAN, SEALING
 from audiochunk.pipeline.shards import record_path
 from audiochunk.storage.files import TEMPORARY_SUFFIX, clear_temporaries, fsync_path, locked, read_plain, write_whole
 from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest

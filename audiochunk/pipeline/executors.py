@@ -86,7 +86,7 @@ def executor_of(spec: Executor | str | None) -> Iterator[Executor | None]:
     if isinstance(spec, Executor) or spec in (None, "local"):
         yield spec if isinstance(spec, Executor) else None
     elif isinstance(spec, str) and spec.startswith(DASK):
-        from audiochunk.pipeline.dask import connected  # which imports distributed
+        from audiochunk.pipeline.cluster.dask import connected  # which imports distributed
 
         with connected(spec.removeprefix(DASK)) as executor:
             yield executor

@@ -120,7 +120,7 @@ def opened_input(root: bytes, parts: "Sequence[Part]", encoding: "Encoding") -> 
         A file descriptor, None where the folder cannot be opened, or what opens recordings in a store.
     """
     if is_store(root):
-        from audiochunk.pipeline.remote_parts import RemoteParts
+        from audiochunk.pipeline.store.parts import RemoteParts
 
         with RemoteParts(root, parts, encoding) as remote:
             yield remote

@@ -98,7 +98,7 @@ def _look(out: str | os.PathLike[str], *, overwrite: bool) -> Manifest | None:
         with machine_errors(out):
             manifest = output.look(out, overwrite=overwrite).manifest
     else:
-        from audiochunk.pipeline import store_output
+        from audiochunk.pipeline.store import output as store_output
         from audiochunk.storage.objects import Objects
 
         forget_stores()

@@ -188,7 +188,7 @@ def probe_found(root: bytes, found: Found, *, dir_fd: int | None = None) -> Scan
     if found.error is not None:
         return Scanned(found.path, 0, 0, None, found.error)
     if dir_fd is None and is_store(root):
-        from audiochunk.pipeline.remote_scan import probe_objects
+        from audiochunk.pipeline.store.scan import probe_objects
 
         (scanned,) = probe_objects(root, [found])
         return scanned
@@ -227,7 +227,7 @@ def _probe(batch: _Batch) -> _Probed:
 
 def _probe_all(root: bytes, found: Iterable[Found]) -> Iterator[Scanned]:
     if is_store(root):
-        from audiochunk.pipeline.remote_scan import probe_objects
+        from audiochunk.pipeline.store.scan import probe_objects
 
         yield from probe_objects(root, found)
         return
@@ -264,7 +264,7 @@ def walk_input(root: bytes) -> Iterator[Found]:
     """
     if not is_store(root):
         return walk(root)
-    from audiochunk.pipeline.remote_scan import walk_objects
+    from audiochunk.pipeline.store.scan import walk_objects
 
     return walk_objects(root)
 

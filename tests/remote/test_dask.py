@@ -1,6 +1,5 @@
 """Workers of Dask, real processes, that share nothing with the build but an object store."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import audiochunk
+from tests.pipeline.cluster.processes import Cluster
 from tests.waiting import LONG_S
 
 from .made import built, make_recordings, objects_of, put
@@ -18,34 +18,28 @@ from .made import built, make_recordings, objects_of, put
 if find_spec("distributed") is None:
     pytest.skip("distributed is not installed: pip install 'audiochunk[dask]'", allow_module_level=True)
 
-_spec = importlib.util.spec_from_file_location("cluster", Path(__file__).parents[1] / "pipeline" / "cluster.py")
-assert _spec is not None
-assert _spec.loader is not None
-cluster = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(cluster)
-
 ROOT = Path(audiochunk.__file__).parents[1]
 
 
 @pytest.fixture
-def workers(s3: str, tmp_path: Path) -> Iterator["cluster.Cluster"]:  # type: ignore[name-defined]
+def workers(s3: str, tmp_path: Path) -> Iterator[Cluster]:
     """A scheduler whose workers reach the store."""
-    there = cluster.Cluster(tmp_path)
+    there = Cluster(tmp_path)
     yield there
     there.end()
 
 
 def command(source: str, out: str, address: str) -> list[str]:
     patient = f"dask._CONNECT_S = dask._ANSWER_S = {LONG_S:.0f}"
-    code = f"from audiochunk.cli import main; from audiochunk.pipeline import dask; {patient}; main()"
+    code = f"from audiochunk.cli import main; from audiochunk.pipeline.cluster import dask; {patient}; main()"
     command = [sys.executable, "-c", code, "build", source, "--out", out, "--shard-size", "20000"]
     return [*command, "--executor", f"dask://{address}"]
 
 
 def test_workers_build_from_url_to_url_with_no_folder_in_common(
     s3: str,
-    workers: "cluster.Cluster",
-    tmp_path: Path,  # type: ignore[name-defined]
+    workers: Cluster,
+    tmp_path: Path,
 ) -> None:
     folder = make_recordings(tmp_path / "recordings")
     put(folder, f"{s3}/rec")
@@ -70,9 +64,9 @@ def test_workers_build_from_url_to_url_with_no_folder_in_common(
 
 def test_a_worker_without_credentials_says_so_before_the_build(
     s3: str,
-    workers: "cluster.Cluster",
+    workers: Cluster,
     tmp_path: Path,
-    environment: pytest.MonkeyPatch,  # type: ignore[name-defined]
+    environment: pytest.MonkeyPatch,
 ) -> None:
     put(make_recordings(tmp_path / "recordings", n=3), f"{s3}/rec")
     own = {name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")}

@@ -16,11 +16,13 @@ import soundfile as sf
 import audiochunk
 from audiochunk.config import BuildConfig, Encoding
 from audiochunk.errors import ConfigError, InputError, RecordingsError, StoreError
-from audiochunk.pipeline import object_source, remote_parts, run, scan
+from audiochunk.pipeline import run, scan
 from audiochunk.pipeline.parts import Part, write_part
-from audiochunk.pipeline.remote_parts import RemoteParts, frame_range
-from audiochunk.pipeline.remote_scan import probe_objects, walk_objects
 from audiochunk.pipeline.scan import Found
+from audiochunk.pipeline.store import parts as remote_parts
+from audiochunk.pipeline.store import source as object_source
+from audiochunk.pipeline.store.parts import RemoteParts, frame_range
+from audiochunk.pipeline.store.scan import probe_objects, walk_objects
 from audiochunk.signal.encoder import Encoder
 from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.objects import Objects
@@ -275,14 +277,14 @@ class Listed(Objects):
 
 
 def test_an_order_that_is_none_of_paths_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audiochunk.pipeline.remote_scan.objects_at", Listed)
+    monkeypatch.setattr("audiochunk.pipeline.store.scan.objects_at", Listed)
     monkeypatch.setattr(Listed, "names", ("b.wav", "a.wav"))
     with pytest.raises(InputError, match=r"b\.wav came before a\.wav"):
         list(walk_objects(b"memory://x"))
 
 
 def test_keys_that_are_no_paths_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audiochunk.pipeline.remote_scan.objects_at", Listed)
+    monkeypatch.setattr("audiochunk.pipeline.store.scan.objects_at", Listed)
     names = ("../c.wav", "/a.wav", "a/.hidden.wav", "a/.wav", "a//b.wav", "a/b.WAV", "a/b.txt", "a/b.wav/")
     monkeypatch.setattr(Listed, "names", names)
     found = {one.path: one.error for one in walk_objects(b"memory://x")}

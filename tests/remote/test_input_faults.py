@@ -16,8 +16,10 @@ import soundfile as sf
 import audiochunk
 from audiochunk.config import BuildConfig
 from audiochunk.errors import ConfigError, StoreError
-from audiochunk.pipeline import object_source, remote_parts, run
-from audiochunk.pipeline.remote_scan import walk_objects
+from audiochunk.pipeline import run
+from audiochunk.pipeline.store import parts as remote_parts
+from audiochunk.pipeline.store import source as object_source
+from audiochunk.pipeline.store.scan import walk_objects
 from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.objects import Objects
 from tests.waiting import LONG_S, wait_until
@@ -109,7 +111,7 @@ def ended(proxy: Proxy, arguments: list[str], number: int, *, asked: int, ranges
     Returns:
         Its exit code, and what it said.
     """
-    code = "from audiochunk.pipeline import object_source as o, remote_parts as r; from audiochunk.cli import main; "
+    code = "from audiochunk.pipeline.store import parts as r, source as o; from audiochunk.cli import main; "
     code += "r.WHOLE_BYTES = 0; o.FIRST_BYTES = 512; o.MOST_BYTES = 3000; main()" if ranges else "main()"
     environment = {**os.environ, "PYTHONPATH": os.fspath(Path(audiochunk.__file__).parents[1])}
     environment["FSSPEC_S3"] = json.dumps(read_timeout(100 * LONG_S))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from audiochunk.errors import InputError, StoreError
-from audiochunk.pipeline.remote_scan import walk_objects
+from audiochunk.pipeline.store.scan import walk_objects
 from audiochunk.storage.connection import Connection
 from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.objects import Objects

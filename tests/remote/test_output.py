@@ -15,12 +15,14 @@ import pytest
 import audiochunk
 from audiochunk.config import BuildConfig
 from audiochunk.errors import ConfigError, MachineError, OutputExistsError, RecordingsError, StoreError
-from audiochunk.pipeline import elsewhere, run, store_build
+from audiochunk.pipeline import run
+from audiochunk.pipeline.array.job import run_task, save_plan
+from audiochunk.pipeline.array.seal import seal_tasks
 from audiochunk.pipeline.built import Built
-from audiochunk.pipeline.job_array import run_task, save_plan
+from audiochunk.pipeline.cluster import elsewhere
+from audiochunk.pipeline.cluster.site import Site
 from audiochunk.pipeline.shards import ShardResult
-from audiochunk.pipeline.site import Site
-from audiochunk.pipeline.task_seal import seal_tasks
+from audiochunk.pipeline.store import build as store_build
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.creation import create
 from audiochunk.storage.objects import Objects
@@ -274,8 +276,8 @@ def test_what_failed_while_decoding_is_known_to_the_build_that_goes_on(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("audiochunk.pipeline.store_build._seal", end)
-        patch.setattr("audiochunk.pipeline.store_build._seal", lambda *_, **__: end())
+        patch.setattr("audiochunk.pipeline.store.build._seal", end)
+        patch.setattr("audiochunk.pipeline.store.build._seal", lambda *_, **__: end())
         with pytest.raises(Killed):
             make(damaged, memory, on_error="skip")
     assert b'"reason"' in Objects(memory).read(".build/failed.jsonl")
@@ -458,7 +460,7 @@ def test_a_bucket_that_is_not_there_says_so(s3: str, folder: Path) -> None:
 
 
 def test_job_arrays_and_appending_need_folders(memory: str, folder: Path, tmp_path: Path) -> None:
-    from audiochunk.pipeline.array_task import ArrayTask
+    from audiochunk.pipeline.array.task import ArrayTask
 
     refused: list[Callable[[], object]] = [
         lambda: save_plan(memory, tmp_path / "out", BuildConfig.make()),

@@ -13,11 +13,13 @@ import pytest
 
 from audiochunk.config import BuildConfig
 from audiochunk.errors import MachineError, OutputExistsError
-from audiochunk.pipeline import places, run, store_build, store_output
+from audiochunk.pipeline import places, run
 from audiochunk.pipeline.built import Built
+from audiochunk.pipeline.cluster.site import Site
 from audiochunk.pipeline.shards import ShardResult
-from audiochunk.pipeline.site import Site
-from audiochunk.pipeline.stored_shards import StoredRecord
+from audiochunk.pipeline.store import build as store_build
+from audiochunk.pipeline.store import output as store_output
+from audiochunk.pipeline.store.shards import StoredRecord
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.objects import Objects

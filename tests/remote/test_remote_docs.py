@@ -9,7 +9,9 @@ from click.testing import CliRunner
 
 import audiochunk
 from audiochunk.cli import cli
-from audiochunk.pipeline import object_source, remote_parts, remote_scan
+from audiochunk.pipeline.store import parts as remote_parts
+from audiochunk.pipeline.store import scan as remote_scan
+from audiochunk.pipeline.store import source as object_source
 from audiochunk.reader.remote_files import _PART_MAPPED, _QUARTERS_AHEAD
 from audiochunk.storage.cache import DEFAULT_BYTES, FETCHED
 

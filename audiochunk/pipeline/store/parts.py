@@ -6,11 +6,11 @@ from concurrent.futures import Future
 from typing import Any
 
 from audiochunk.config import Encoding
-from audiochunk.pipeline.object_source import ObjectSource, WholeObject, fetch_whole
 from audiochunk.pipeline.parts import Part
 from audiochunk.pipeline.places import objects_at
-from audiochunk.pipeline.requests import Requests
 from audiochunk.pipeline.scan import Scanned
+from audiochunk.pipeline.store.requests import Requests
+from audiochunk.pipeline.store.source import ObjectSource, WholeObject, fetch_whole
 from audiochunk.signal.source import ByteSource
 
 WHOLE_BYTES = 2**23  # a recording of up to so much is fetched whole: more requests would take longer

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import audiochunk
-from audiochunk.pipeline.scratch import scratch_folder
+from audiochunk.pipeline.store.scratch import scratch_folder
 
 HOLD = """
 import os, time
-from audiochunk.pipeline.scratch import scratch_folder
+from audiochunk.pipeline.store.scratch import scratch_folder
 with scratch_folder() as folder:
     (folder / "shard").write_bytes(b"x" * 99)
     pid = {forks} and os.fork()

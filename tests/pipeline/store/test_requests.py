@@ -12,7 +12,7 @@ import pytest
 
 import audiochunk
 from audiochunk.errors import MachineError
-from audiochunk.pipeline.requests import Requests, attempt
+from audiochunk.pipeline.store.requests import Requests, attempt
 
 
 def test_results_and_errors_come_from_as_many_threads_as_were_asked_for() -> None:
@@ -74,7 +74,7 @@ def test_an_attempt_may_fail_or_hang() -> None:
 
 def test_threads_that_hang_do_not_keep_a_process_from_ending() -> None:
     script = (
-        "import time; from audiochunk.pipeline.requests import Requests, attempt; r = Requests(2);"
+        "import time; from audiochunk.pipeline.store.requests import Requests, attempt; r = Requests(2);"
         "[r.submit(time.sleep, 60) for _ in range(3)]; attempt(lambda: time.sleep(60)); print('end')"
     )
     environment = {**os.environ, "PYTHONPATH": os.fspath(Path(audiochunk.__file__).parents[1])}

@@ -10,17 +10,17 @@ import msgspec
 
 from audiochunk.errors import InputError, OutputExistsError
 from audiochunk.pipeline import build_folder, output
+from audiochunk.pipeline.array.job import require_input
+from audiochunk.pipeline.array.notes import failed_in_tasks, note_of
+from audiochunk.pipeline.array.saved_plan import PLAN, SEALING, SavedPlan
 from audiochunk.pipeline.built import Built
 from audiochunk.pipeline.executors import Workers, usable_cpus
 from audiochunk.pipeline.failures import Failure, Failures
 from audiochunk.pipeline.inputs import require_folders
-from audiochunk.pipeline.job_array import require_input
 from audiochunk.pipeline.making import shard_task
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.run import machine_errors, make_and_seal
-from audiochunk.pipeline.saved_plan import PLAN, SEALING, SavedPlan
 from audiochunk.pipeline.shards import ShardRecord, record_path
-from audiochunk.pipeline.task_notes import failed_in_tasks, note_of
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.files import read_plain
 from audiochunk.storage.manifest import BUILD_FOLDER, Manifest

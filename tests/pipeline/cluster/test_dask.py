@@ -1,6 +1,5 @@
 """Builds by Dask's schedulers and workers, real processes: the bytes of a local build, whatever becomes of them."""
 
-import importlib.util
 import os
 import pickle
 import re
@@ -21,20 +20,15 @@ import soundfile
 from audiochunk import __version__
 from audiochunk.config import parse_size
 from audiochunk.errors import ConfigError
-from audiochunk.pipeline.dask import run_packed
+from audiochunk.pipeline.cluster.dask import run_packed
 from audiochunk.pipeline.executors import executor_of
+from tests.pipeline.cluster import processes
 from tests.waiting import LONG_S, wait_until
 
 if find_spec("distributed") is None:
     pytest.skip("distributed is not installed: pip install 'audiochunk[dask]'", allow_module_level=True)
 
-# Tests are not a package: what they share is loaded by its path.
-_spec = importlib.util.spec_from_file_location("cluster", Path(__file__).with_name("cluster.py"))
-assert _spec is not None
-assert _spec.loader is not None
-cluster = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(cluster)
-ROOT = cluster.ROOT
+ROOT = processes.ROOT
 
 OPTIONS = ("--chunk-bytes", "1024", "--shard-size", "24KiB")  # more than 40 shards
 
@@ -66,7 +60,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def two_workers(home: Path) -> Iterator[str]:
     """The address of a scheduler with two workers, one of several threads."""
-    started = cluster.Cluster(home)
+    started = processes.Cluster(home)
     try:
         started.worker()
         started.worker(threads=3)
@@ -76,9 +70,9 @@ def two_workers(home: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def lonely(tmp_path: Path) -> Iterator[cluster.Cluster]:
+def lonely(tmp_path: Path) -> Iterator[processes.Cluster]:
     """A scheduler without workers."""
-    started = cluster.Cluster(tmp_path)
+    started = processes.Cluster(tmp_path)
     yield started
     started.end()
 
@@ -98,7 +92,7 @@ NO_WORKERS_LEFT = "dask._ALONE_S = dask._LOOK_S = 2\n"
 
 def start(wavs: Path, out: Path, *options: str, waits: str = "") -> subprocess.Popen[str]:
     """`audiochunk build`."""
-    script = f"from audiochunk.cli import main; from audiochunk.pipeline import dask\n{PATIENT}{waits}"
+    script = f"from audiochunk.cli import main; from audiochunk.pipeline.cluster import dask\n{PATIENT}{waits}"
     on_error = () if "--on-error" in options else ("--exclude", "*.flac")
     return subprocess.Popen(
         [sys.executable, "-c", script + "main()", "build", wavs, "-o", out, *OPTIONS, *on_error, *options],
@@ -217,7 +211,7 @@ with Client("tcp://{two_workers}", set_as_default=False) as client:
     assert_same(tmp_path / "out", local)
 
 
-def start_with_another(wavs: Path, folder: Path, started: cluster.Cluster) -> subprocess.Popen[str]:
+def start_with_another(wavs: Path, folder: Path, started: processes.Cluster) -> subprocess.Popen[str]:
     """A build whose gated worker is in the middle of a shard, while another one goes on."""
     started.gated(folder / "another", after=2)
     building = start(wavs, folder / "out", "--executor", f"dask://{started.address}")
@@ -227,7 +221,7 @@ def start_with_another(wavs: Path, folder: Path, started: cluster.Cluster) -> su
 
 
 def test_a_worker_that_is_killed_in_the_middle_costs_nothing(
-    wavs: Path, tmp_path: Path, local: Path, lonely: cluster.Cluster
+    wavs: Path, tmp_path: Path, local: Path, lonely: processes.Cluster
 ) -> None:
     doomed = lonely.gated(tmp_path / "gate", after=2)
     building = start_with_another(wavs, tmp_path, lonely)
@@ -239,7 +233,7 @@ def test_a_worker_that_is_killed_in_the_middle_costs_nothing(
 
 
 def test_a_worker_that_was_cut_off_does_no_harm_when_it_goes_on(
-    wavs: Path, tmp_path: Path, local: Path, lonely: cluster.Cluster
+    wavs: Path, tmp_path: Path, local: Path, lonely: processes.Cluster
 ) -> None:
     late = lonely.gated(tmp_path / "gate", after=2)
     building = start_with_another(wavs, tmp_path, lonely)
@@ -254,7 +248,7 @@ def test_a_worker_that_was_cut_off_does_no_harm_when_it_goes_on(
 
 
 def test_a_shard_that_workers_die_of_is_named(wavs: Path, tmp_path: Path) -> None:
-    started = cluster.Cluster(tmp_path, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
+    started = processes.Cluster(tmp_path, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
     try:
         doomed = started.gated(tmp_path / "gate", after=2)
         building = start_with_another(wavs, tmp_path, started)
@@ -272,7 +266,7 @@ def records(out: Path) -> int:
 
 
 def test_a_scheduler_that_is_killed_ends_the_build_which_goes_on_here(
-    wavs: Path, tmp_path: Path, local: Path, lonely: cluster.Cluster
+    wavs: Path, tmp_path: Path, local: Path, lonely: processes.Cluster
 ) -> None:
     for _ in range(2):
         lonely.gated(tmp_path / "gate", after=4)
@@ -294,7 +288,7 @@ def test_a_scheduler_that_is_killed_ends_the_build_which_goes_on_here(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_an_interrupt_cancels_what_waits(
-    wavs: Path, tmp_path: Path, local: Path, lonely: cluster.Cluster, number: signal.Signals
+    wavs: Path, tmp_path: Path, local: Path, lonely: processes.Cluster, number: signal.Signals
 ) -> None:
     lonely.gated(tmp_path / "gate", after=4)
     building = start(wavs, tmp_path / "out", "--executor", f"dask://{lonely.address}")
@@ -327,7 +321,7 @@ def another_version(folder: Path) -> Path:
 
 
 def test_workers_of_other_versions_are_refused_before_anything_is_built(
-    wavs: Path, tmp_path: Path, lonely: cluster.Cluster
+    wavs: Path, tmp_path: Path, lonely: processes.Cluster
 ) -> None:
     lonely.worker()
     lonely.worker(package=another_version(tmp_path / "newer"))
@@ -346,7 +340,7 @@ def test_workers_of_other_versions_are_refused_before_anything_is_built(
 
 @pytest.mark.parametrize("kind", ["another", "none"])
 def test_a_worker_of_another_version_that_joins_later_is_refused(
-    wavs: Path, tmp_path: Path, local: Path, lonely: cluster.Cluster, kind: str
+    wavs: Path, tmp_path: Path, local: Path, lonely: processes.Cluster, kind: str
 ) -> None:
     lonely.gated(tmp_path / "gate", after=2)
     building = start(wavs, tmp_path / "out", "--executor", f"dask://{lonely.address}")
@@ -367,14 +361,14 @@ def test_a_worker_of_another_version_that_joins_later_is_refused(
 @pytest.mark.parametrize("what", ["input", "output"])
 @pytest.mark.parametrize("is_there", [False, True], ids=["missing", "another"])
 def test_a_worker_that_sees_other_folders_is_refused(
-    wavs: Path, tmp_path: Path, two_workers: str, lonely: cluster.Cluster, what: str, is_there: bool
+    wavs: Path, tmp_path: Path, two_workers: str, lonely: processes.Cluster, what: str, is_there: bool
 ) -> None:
     out = tmp_path / "out"
     folder, elsewhere = (wavs if what == "input" else out), tmp_path / "elsewhere"
     if is_there:
         (elsewhere / ".build").mkdir(parents=True)
     lonely.worker()
-    lonely.worker(cluster.MOUNT.format(old=os.fspath(folder), new=os.fspath(elsewhere)))
+    lonely.worker(processes.MOUNT.format(old=os.fspath(folder), new=os.fspath(elsewhere)))
     code, printed, said = build(wavs, out, "--executor", f"dask://{lonely.address}")
     assert (code, printed) == (6, "")
     assert said.startswith("audiochunk: worker tcp://127.0.0.1:")
@@ -389,14 +383,14 @@ def test_a_worker_that_sees_other_folders_is_refused(
 
 @pytest.mark.parametrize("on_error", ["fail", "skip"])
 def test_a_worker_that_joins_later_and_sees_other_recordings_is_refused(
-    wavs: Path, tmp_path: Path, local: Path, lonely: cluster.Cluster, on_error: str
+    wavs: Path, tmp_path: Path, local: Path, lonely: processes.Cluster, on_error: str
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     lonely.gated(tmp_path / "gate", after=2)
     options = ("--on-error", on_error, "--exclude", "*.flac")
     building = start(wavs, tmp_path / "out", *options, "--executor", f"dask://{lonely.address}")
     wait_until(lambda: records(tmp_path / "out") == 2, "two shards")
-    lonely.worker(cluster.MOUNT.format(old=os.fspath(wavs), new=os.fspath(tmp_path / "elsewhere")))
+    lonely.worker(processes.MOUNT.format(old=os.fspath(wavs), new=os.fspath(tmp_path / "elsewhere")))
     _, said = building.communicate(timeout=LONG_S)
     assert building.returncode == 6
     assert said.startswith("audiochunk: worker tcp://127.0.0.1:")
@@ -409,7 +403,7 @@ def test_a_worker_that_joins_later_and_sees_other_recordings_is_refused(
         assert_same(tmp_path / "out", local)
 
 
-def test_a_scheduler_without_workers_is_an_error_soon(wavs: Path, tmp_path: Path, lonely: cluster.Cluster) -> None:
+def test_a_scheduler_without_workers_is_an_error_soon(wavs: Path, tmp_path: Path, lonely: processes.Cluster) -> None:
     code, printed, said = build(wavs, tmp_path / "out", "--executor", f"dask://{lonely.address}", waits=NO_WORKERS)
     assert (code, printed) == (6, "")
     assert said.startswith(f"audiochunk: the Dask scheduler at {lonely.address} has no workers after 1 seconds; start")
@@ -418,7 +412,7 @@ def test_a_scheduler_without_workers_is_an_error_soon(wavs: Path, tmp_path: Path
 
 
 def test_a_scheduler_whose_workers_are_all_gone_is_an_error_soon(
-    wavs: Path, tmp_path: Path, lonely: cluster.Cluster
+    wavs: Path, tmp_path: Path, lonely: processes.Cluster
 ) -> None:
     worker = lonely.gated(tmp_path / "gate", after=2)
     building = start(wavs, tmp_path / "out", "--executor", f"dask://{lonely.address}", waits=NO_WORKERS_LEFT)
@@ -438,7 +432,7 @@ def test_no_scheduler_is_an_error_soon(wavs: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_server_that_is_no_scheduler_is_an_error_soon(wavs: Path, tmp_path: Path, lonely: cluster.Cluster) -> None:
+def test_a_server_that_is_no_scheduler_is_an_error_soon(wavs: Path, tmp_path: Path, lonely: processes.Cluster) -> None:
     lonely.worker()
     worker = re.findall(rb"Start worker at: +tcp://(\S+)", (tmp_path / "log-2").read_bytes())[0].decode()
     code, _, said = build(wavs, tmp_path / "out", "--executor", f"dask://{worker}")
@@ -491,10 +485,7 @@ def get_stuck() -> None:
     raise Stuck(1, 2)
 
 
-def test_results_and_errors_of_a_worker_travel_packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__, importlib.util.module_from_spec(_spec)))
-    for name in ("Stuck", "get_stuck"):
-        monkeypatch.setattr(sys.modules[__name__], name, globals()[name], raising=False)
+def test_results_and_errors_of_a_worker_travel_packed() -> None:
     assert pickle.loads(run_packed(pickle.dumps((int, ("z",), {"base": 36})))) == (35, None)
     _, error = pickle.loads(run_packed(pickle.dumps((parse_size, ("many",), {}))))
     assert isinstance(error, ConfigError)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from audiochunk.config import Encoding
 from audiochunk.errors import MachineError, ObjectLostError, OutputExistsError, printable
-from audiochunk.pipeline import output, store_output
+from audiochunk.pipeline import output
 from audiochunk.pipeline.built import Built
+from audiochunk.pipeline.cluster.site import TOKEN, Site, check_token, site
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.failures import FAILURES, Failure, Failures
 from audiochunk.pipeline.making import GO_ON, Making
@@ -23,10 +24,10 @@ from audiochunk.pipeline.marker import MARKER, begun_with, marker
 from audiochunk.pipeline.places import holds, in_store, temporary_place
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.scan import Scanned
-from audiochunk.pipeline.scratch import scratch_folder
 from audiochunk.pipeline.seal import entries_of, manifest_of
-from audiochunk.pipeline.site import TOKEN, Site, check_token, site
-from audiochunk.pipeline.store_output import WORK, Holding
+from audiochunk.pipeline.store import output as store_output
+from audiochunk.pipeline.store.output import WORK, Holding
+from audiochunk.pipeline.store.scratch import scratch_folder
 from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.creation import create

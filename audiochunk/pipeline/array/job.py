@@ -8,17 +8,17 @@ from pathlib import Path
 from audiochunk.config import BuildConfig
 from audiochunk.errors import MachineError, OutputExistsError, printable
 from audiochunk.pipeline import build_folder, output
-from audiochunk.pipeline.array_task import ArrayTask
+from audiochunk.pipeline.array.notes import note_path, remove_notes, write_note
+from audiochunk.pipeline.array.saved_plan import SavedPlan, digest_of_plan
+from audiochunk.pipeline.array.task import ArrayTask
+from audiochunk.pipeline.cluster.site import difference
 from audiochunk.pipeline.executors import Workers, usable_cpus
 from audiochunk.pipeline.inputs import require_folders
 from audiochunk.pipeline.making import describe_and_advise, shard_task
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan
 from audiochunk.pipeline.run import machine_errors
-from audiochunk.pipeline.saved_plan import SavedPlan, digest_of_plan
 from audiochunk.pipeline.shards import ShardResult, ShardTask, keep_shard, make_shard, record_path
-from audiochunk.pipeline.site import difference
-from audiochunk.pipeline.task_notes import note_path, remove_notes, write_note
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.files import fsync_path
 from audiochunk.storage.manifest import BUILD_FOLDER

@@ -16,14 +16,16 @@ import xxhash
 
 from audiochunk.config import BuildConfig, Encoding
 from audiochunk.errors import InputError, MachineError, OutputExistsError, RecordingsError
-from audiochunk.pipeline import build_folder, job_array, run, saved_plan
-from audiochunk.pipeline.array_task import ArrayTask
+from audiochunk.pipeline import build_folder, run
+from audiochunk.pipeline.array import job as job_array
+from audiochunk.pipeline.array import saved_plan
+from audiochunk.pipeline.array.job import run_task, save_plan
+from audiochunk.pipeline.array.notes import TaskNote
+from audiochunk.pipeline.array.saved_plan import PLAN
+from audiochunk.pipeline.array.seal import seal_tasks
+from audiochunk.pipeline.array.task import ArrayTask
 from audiochunk.pipeline.failures import Failure
-from audiochunk.pipeline.job_array import run_task, save_plan
-from audiochunk.pipeline.saved_plan import PLAN
 from audiochunk.pipeline.shards import ShardTask
-from audiochunk.pipeline.task_notes import TaskNote
-from audiochunk.pipeline.task_seal import seal_tasks
 from audiochunk.pipeline.versions import versions
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.reader.dataset import ChunkDataset

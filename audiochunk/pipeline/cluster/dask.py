@@ -28,7 +28,7 @@ _QUIET = ("distributed", "distributed.client", "distributed.gc", "tornado", "tor
 # As text: a worker that has no audiochunk, or another one, ends where it cannot unpack the name of a function, and then
 # cannot be named. The scheduler unpacks what it is given, too, and needs no audiochunk.
 _VERSIONS = "__import__('audiochunk.pipeline.versions', fromlist=['versions']).versions()"
-_RUN = "__import__('audiochunk.pipeline.dask', fromlist=['run_packed']).run_packed(data)"
+_RUN = "__import__('audiochunk.pipeline.cluster.dask', fromlist=['run_packed']).run_packed(data)"
 
 Result = TypeVar("Result")
 

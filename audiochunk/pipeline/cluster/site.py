@@ -11,8 +11,8 @@ from audiochunk.pipeline.inputs import is_store
 from audiochunk.pipeline.packed import Packed
 from audiochunk.pipeline.places import holds, objects_at, remove_place, temporary_place, write_place
 from audiochunk.pipeline.plan import Plan
-from audiochunk.pipeline.requests import attempt
 from audiochunk.pipeline.scan import Scanned
+from audiochunk.pipeline.store.requests import attempt
 from audiochunk.pipeline.versions import differences, versions
 from audiochunk.signal.opening import modified_ns, open_file
 
@@ -186,7 +186,7 @@ def difference(root: bytes, sample: Sample | Scanned) -> str | None:
         StoreError: that could not be told.
     """
     if is_store(root):
-        from audiochunk.pipeline.object_source import check_same
+        from audiochunk.pipeline.store.source import check_same
 
         try:
             check_same(objects_at(root.decode()), sample.path, size=sample.bytes, version=sample.mtime_ns)

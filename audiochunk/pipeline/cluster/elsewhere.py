@@ -18,13 +18,13 @@ from pathlib import Path
 import msgspec
 
 from audiochunk.errors import MachineError, ObjectLostError, printable
+from audiochunk.pipeline.cluster.site import MOUNT, Site, check_token, problem_here
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.inputs import is_store
 from audiochunk.pipeline.packed import Packed
 from audiochunk.pipeline.places import remove_place
-from audiochunk.pipeline.requests import MOMENT_S, Requests
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, build_shard, keep_shard, make_shard
-from audiochunk.pipeline.site import MOUNT, Site, check_token, problem_here
+from audiochunk.pipeline.store.requests import MOMENT_S, Requests
 from audiochunk.storage.files import fsync_path
 
 _NAMED_AT_ONCE = 8  # shards in a store: each takes a dozen requests, one after the other
@@ -173,7 +173,7 @@ def _accept(made: Made, task: ShardTask, *, site: Site, fsync: bool) -> ShardRes
 
 def _make(task: ShardTask, site: Site) -> tuple[ShardResult, bytes | None]:
     if is_store(task.folder):
-        from audiochunk.pipeline import stored_shards
+        from audiochunk.pipeline.store import shards as stored_shards
 
         return stored_shards.make(task, scratch=site.scratch)
     result, scratch = make_shard(task)
@@ -187,7 +187,7 @@ def _discard(scratch: bytes | None) -> None:
 
 def _keep(scratch: bytes, task: ShardTask, record: ShardRecord, *, site: Site, fsync: bool) -> str:
     if is_store(task.folder):
-        from audiochunk.pipeline import stored_shards
+        from audiochunk.pipeline.store import shards as stored_shards
 
         return stored_shards.keep(scratch, task, record, check=partial(check_token, site))
     keep_shard(Path(os.fsdecode(scratch)), task.name, record, fsync=fsync)

@@ -1,7 +1,7 @@
 import pytest
 
 from audiochunk.errors import ConfigError
-from audiochunk.pipeline.array_task import ArrayTask
+from audiochunk.pipeline.array.task import ArrayTask
 
 
 def slurm(task: int, first: int, step: int, count: int) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Recordings in an object store, and builds into one."""
