@@ -24,7 +24,7 @@ _NOT_BUILT_INTO = {
 
 def is_store(root: bytes) -> bool:
     """Whether an input folder is one in an object store."""
-    return is_url(os.fsdecode(root))
+    return b"://" in root and is_url(os.fsdecode(root))
 
 
 def input_root(source: str | os.PathLike[str]) -> bytes:

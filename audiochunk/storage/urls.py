@@ -13,6 +13,7 @@ _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*"
 _URL = re.compile(rf"((?:{_SCHEME}::)*{_SCHEME})://(.*)", re.DOTALL)
 _LIBRARIES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"}
 _LOCAL = ("file", "local")
+_SLIP = re.compile(rf"({'|'.join((*_LIBRARIES, *_LOCAL, 'memory', 'https?'))}):(?!//)/?", re.IGNORECASE)
 # Arguments of classes that reach files by way of another filesystem.
 _OF_WRAPPERS = {"fo", "fs", "target_protocol"}
 
@@ -20,10 +21,20 @@ _OF_WRAPPERS = {"fo", "fs", "target_protocol"}
 def is_url(path: str | os.PathLike[str]) -> bool:
     """Whether text names something by a scheme: s3://, gs://, hf://, file://, memory://.
 
+    Raises:
+        ConfigError: it is text that lacks slashes to be such a URL.
+
     >>> is_url("s3://bucket/shards"), is_url("/data/shards"), is_url(Path("s3:/bucket"))
     (True, False, False)
     """
-    return isinstance(path, str) and "://" in path and _URL.fullmatch(path) is not None
+    if not isinstance(path, str):
+        return False
+    if slip := _SLIP.match(path):
+        scheme = slip[1].lower()
+        raise ConfigError(
+            f"{scheme}:… is no URL without two slashes, {scheme}://…; a folder of that name is ./{scheme}:…"
+        )
+    return "://" in path and _URL.fullmatch(path) is not None
 
 
 def local_path(url: str) -> Path | None:
@@ -91,7 +102,7 @@ def store_class(scheme: str) -> Any:
             how += f" {library}" if scheme in _LIBRARIES else ", and what fsspec's documentation says"
         raise ConfigError(f"{scheme}:// URLs need {library}, which is not installed: {how}") from None
     except ValueError:
-        raise ConfigError(f"no store is known by {scheme}://") from None
+        raise ConfigError(f"no store is known by {scheme}://: there are s3://, gs://, hf:// and fsspec's") from None
     options = dict(list(signature(found.__init__).parameters.items())[1:])  # without self
     if scheme == "simplecache" or _OF_WRAPPERS & options.keys():
         raise ConfigError(f"{scheme}:// is no store, but a way to files in one: give the URL of a folder of files")

@@ -132,7 +132,10 @@ def test_what_is_not_there_has_its_exit_code(s3: str, cache: Path) -> None:
     assert dead.exit_code == 6
     assert dead.output.startswith("audiochunk: http://127.0.0.1:1/x/manifest.json: could not be asked for: the store")
     odd = call("inspect", "odd://x/y")
-    assert (odd.exit_code, odd.output) == (2, "audiochunk: no store is known by odd://\n")
+    assert (odd.exit_code, odd.output) == (
+        2,
+        "audiochunk: no store is known by odd://: there are s3://, gs://, hf:// and fsspec's\n",
+    )
 
 
 @pytest.mark.parametrize(

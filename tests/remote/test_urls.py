@@ -1,8 +1,13 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from click.testing import CliRunner
 
+import audiochunk
+from audiochunk.cli import cli
 from audiochunk.errors import ConfigError
 from audiochunk.pipeline.inputs import require_folders
 from audiochunk.storage.objects import Objects
@@ -41,6 +46,41 @@ def test_job_arrays_refuse_urls_without_what_is_secret(url: str, tmp_path: Path)
         assert "odd-secret" not in str(caught.value)
     with pytest.raises(ConfigError, match="s3://bucket/x: a job array needs folders"):
         require_folders("s3://bucket/x")
+
+
+@pytest.mark.parametrize("slip", ["s3:/odd-secret/x", "s3:x", "S3:/x", "gs:/x", "hf:datasets/x", "file:/x", "https:/x"])
+def test_url_that_lacks_slashes_is_no_folder(slip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = rf"^{slip.lower().partition(':')[0]}:… is no URL without two slashes"
+    (tmp_path / "in").mkdir()
+    for act in (
+        lambda: audiochunk.build("in", slip),
+        lambda: audiochunk.build(slip, "out"),
+        lambda: audiochunk.open(slip),
+        lambda: call("build", "in", "--out", slip),
+        lambda: call("inspect", slip),
+        lambda: call("decode", "in", "--all", "--out", slip),
+    ):
+        with pytest.raises(ConfigError, match=said) as caught:
+            act()
+        assert "odd-secret" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def call(*arguments: str) -> None:
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2
+    raise ConfigError(result.output.removeprefix("audiochunk: "))
+
+
+def test_folder_that_is_named_like_a_scheme_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    soundfile.write(tmp_path / "a.wav", np.zeros(4096), 8000)
+    (tmp_path / "s3:").mkdir()
+    (tmp_path / "a.wav").rename("s3:/a.wav")
+    audiochunk.build("./s3:", "./gs:/x", workers=1)
+    audiochunk.build(Path("s3:"), Path("hf:/x"), workers=1)
+    assert len(audiochunk.open("./gs:/x")) == len(audiochunk.open(Path("hf:/x"))) == 2
 
 
 def test_missing_library_is_told_with_what_to_install(environment: pytest.MonkeyPatch) -> None:
