@@ -53,7 +53,7 @@ def _executor(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @click.option(
     "--append",
     is_flag=True,
-    help="Add the recordings of INPUT that are new to the dataset in --out, with the options that it was made with.",
+    help="Add what is new in INPUT, beside the recordings that the dataset in --out was made from, with its options.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be built; decode nothing.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")

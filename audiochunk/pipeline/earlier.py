@@ -64,10 +64,12 @@ class Earlier:
                 " one; what was refused stays left out until the dataset is built anew"
             )
         if wrong := compared.not_as_before:
+            new = f", and {compared.new.n:,} new" if compared.new.n else ""
             raise InputError(
                 root,
-                f"of the recordings that the dataset was made from, {wrong}; recordings are only added to what is"
-                " there: bring those back, or build the dataset anew (--overwrite)",
+                f"of the recordings that the dataset was made from, {wrong}{new}; to add to it, INPUT holds the old"
+                " recordings as they were and the new ones beside them: bring the old ones back, or say --overwrite for"
+                " a dataset of nothing but what is there now",
             )
 
     @property
