@@ -5,6 +5,8 @@ import importlib
 import re
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -42,6 +44,15 @@ def _end(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt if signum == signal.SIGINT else Terminated
 
 
+@contextmanager
+def _ending_when_interrupted() -> Iterator[None]:
+    """End with 130 where nothing is left to say; click would say "Aborted!" and end with 1."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(130) from None
+
+
 class _Commands(click.Group):
     """Imports a command when it is used, so that --version and --help load no numpy."""
 
@@ -59,11 +70,11 @@ class _Commands(click.Group):
             formatter.write_dl(sorted(_COMMANDS.items()))
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
-        with ending_quietly():  # after --help and --version, too
+        with _ending_when_interrupted(), ending_quietly():  # after --help and --version, too
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with ending_quietly():
+        with _ending_when_interrupted(), ending_quietly():
             return self._invoke(ctx)
 
     def _invoke(self, ctx: click.Context) -> Any:
@@ -119,4 +130,7 @@ def main() -> None:
         sys.exit(ending.code)
     except SystemExit as end:
         ending.code = end.code if isinstance(end.code, int) else None
+        raise
+    except BaseException:
+        ending.code = 1
         raise

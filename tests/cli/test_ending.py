@@ -45,11 +45,21 @@ def test_an_interpreter_is_not_taken_apart_around_threads_that_are_left(
     assert done.stderr.endswith("taken apart") == bool(apart)
 
 
-def test_a_command_that_is_ended_before_it_has_begun_says_nothing() -> None:
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize("step", ["parse_args", "_invoke"])
+def test_a_command_that_is_ended_before_it_has_begun_says_nothing(number: str, code: int, step: str) -> None:
     script = "import signal\nfrom audiochunk.cli import cli, main\n"
-    script += "cli.make_context = lambda *_, **__: signal.raise_signal(signal.SIGTERM)\nmain()"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+    script += f"cli.{step} = lambda *_: signal.raise_signal(signal.{number})\nmain()"
+    command = [sys.executable, "-c", script, "inspect"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
+def test_what_nobody_expected_is_told_before_the_process_ends_around_threads() -> None:
+    script = SCRIPT.replace("cli.make_context = make", "cli.make_context = lambda *_, **__: 1 / 0")
+    command = [sys.executable, "-c", script, "thread"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "ZeroDivisionError: division by zero")
 
 
 def test_the_command_line_within_another_program_leaves_its_signals_alone() -> None:
