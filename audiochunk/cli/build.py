@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from audiochunk.cli.built import print_report, report_on
+from audiochunk.cli.built import print_old_card, print_report, report_on
 from audiochunk.cli.options import dataset_options
 from audiochunk.cli.paths import OutFolder
 from audiochunk.cli.task import build_task
@@ -55,7 +55,9 @@ def _executor(ctx: click.Context, param: click.Parameter, value: str) -> str:
     is_flag=True,
     help="Add what is new in INPUT, beside the recordings that the dataset in --out was made from, with its options.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would be built; decode nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only say what would be built, or added with --append; decode and write nothing."
+)
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")
 @click.pass_context
@@ -123,6 +125,8 @@ def build(
     elif not quiet:
         verbs = ("would build", "would add to") if dry_run else ("built", "added to")
         print_report(came.plan, report, out=out, verb=verbs[append])
+        if came.manifest is not None and isinstance(out, Path):
+            print_old_card(out, came.manifest)
     if report["skipped"]:
         ctx.exit(3)
 

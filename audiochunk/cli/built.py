@@ -128,6 +128,15 @@ def print_report(plan: "Plan", report: dict[str, Any], *, out: Path | str, verb:
         click.echo(f"next: audiochunk inspect {shlex.quote(where)}")
 
 
+def print_old_card(out: Path, manifest: "Manifest") -> None:
+    """Say so where a card in the folder is of the dataset that was there before."""
+    from audiochunk.tools.card.marks import of_another
+
+    if names := list(of_another(out, manifest)):
+        are = "is" if len(names) == 1 else "are"
+        click.echo(f"{' and '.join(names)} {are} of the dataset before: audiochunk card {shlex.quote(str(out))}")
+
+
 def _print_kinds(kinds: list[dict[str, Any]]) -> None:
     from audiochunk.tools.text import duration, table
 
@@ -142,7 +151,7 @@ def _print_kinds(kinds: list[dict[str, Any]]) -> None:
         )
         for k in shown
     ]
-    click.echo("  recordings by sample rate, channels and subtype:")
+    click.echo("  recordings by sample rate, channels and subtype, most chunks first:")
     for text in table(cells, right=(0, 1, 3, 4)):
         click.echo(f"    {text}")
     if len(kinds) > len(shown):

@@ -16,9 +16,8 @@ from audiochunk.errors import printable, reason
 from audiochunk.pipeline.build_folder import is_of_seal, is_ours, is_sealed
 from audiochunk.signal.quantize import silence
 from audiochunk.storage.manifest import BESIDE, BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest, ShardEntry
-from audiochunk.storage.remote import open_in
 from audiochunk.storage.shard import ShardSpec
-from audiochunk.tools.card.marks import CROISSANT, README, is_of_another
+from audiochunk.tools.card.marks import of_another
 from audiochunk.tools.finding import Finding
 from audiochunk.tools.held import Held
 from audiochunk.tools.stored import first_difference, open_file, open_shard, read_manifest
@@ -26,8 +25,6 @@ from audiochunk.tools.table import check_table
 
 if TYPE_CHECKING:
     from audiochunk.storage.remote import Folder
-
-_MAX_CARD_BYTES = 2**28  # one with the checksums of a million shards
 
 
 def verify(folder: "Folder", *, on_bytes: Callable[[int], None] | None = None) -> list[Finding]:
@@ -62,7 +59,10 @@ def verify(folder: "Folder", *, on_bytes: Callable[[int], None] | None = None) -
     if fd is not None:
         os.close(fd)
     findings += _unknown_files(folder, manifest)
-    findings += _cards(folder, manifest)
+    findings += (
+        Finding(name, "dataset", "a card of this dataset", "one of another; make it anew")
+        for name in of_another(folder, manifest)
+    )
     held, wrong = check_table(folder, manifest)
     findings += wrong
     comparable: dict[str, Held] = {}
@@ -118,14 +118,6 @@ def _names(folder: Path) -> list[str]:
     with suppress(OSError):
         return sorted(os.listdir(folder))
     return []
-
-
-def _cards(folder: "Folder", manifest: Manifest) -> Iterator[Finding]:
-    """Look whether a card that lies here is of this dataset; one that does not say is not judged."""
-    for name in (README, CROISSANT):
-        with suppress(OSError), open_in(folder, name) as file:
-            if is_of_another(name, file.read(_MAX_CARD_BYTES), manifest):
-                yield Finding(name, "dataset", "a card of this dataset", "one of another; make it anew")
 
 
 def _chunks_of_shards(shards: list[ShardEntry], held: Held, manifest: Manifest) -> Iterator[Finding]:

@@ -51,6 +51,23 @@ def test_it_says_what_was_added_and_what_there_is_now(cli: Cli, wavs: Path) -> N
     assert "6" in cli("inspect", "shards").stdout
 
 
+def test_a_card_of_the_dataset_before_is_told(cli: Cli, wavs: Path) -> None:
+    assert cli("card", "shards").returncode == 0
+    again = cli("build", "wavs", "--out", "shards", "--append", "--dry-run")
+    assert "of the dataset before" not in again.stdout
+    done = cli("build", "wavs", "--out", "shards", "--append")
+    assert done.stdout.endswith("README.md and croissant.json are of the dataset before: audiochunk card shards\n")
+    assert cli("card", "shards").returncode == 0
+    assert "of the dataset before" not in cli("build", "wavs", "--out", "shards", "--append").stdout
+
+
+def test_only_the_new_recordings_are_not_enough(cli: Cli, wavs: Path) -> None:
+    write(wavs.parent / "more", "x.wav", "y.wav")
+    done = cli("build", "more", "--out", "shards", "--append")
+    assert done.returncode == 4
+    assert "4 gone, b.wav for one, and 2 new; to add to it, INPUT holds the old recordings as they were" in done.stderr
+
+
 def test_shares_are_those_of_the_whole_dataset(cli: Cli, wavs: Path) -> None:
     (wavs / "e.wav").rename(wavs / "c.wav")  # which is of split val, as a.wav, b.wav and f.wav
     lines = [line.split() for line in cli("build", "wavs", "--out", "shards", "--append").stdout.splitlines()]

@@ -3,17 +3,23 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xxhash
 
 from audiochunk.storage.manifest import MANIFEST, Manifest
+from audiochunk.storage.remote import open_in
+
+if TYPE_CHECKING:
+    from audiochunk.storage.remote import Folder
 
 README, CROISSANT = "README.md", "croissant.json"
 
 _MARK = re.compile(rb"<!-- audiochunk card: manifest ([0-9a-f]{32}), text ([0-9a-f]{32}) -->\n")
 _FIRST = "1.0.0"
+_MOST_BYTES = 2**28  # a card with the checksums of a million shards
 
 
 def mark_readme(text: str, manifest: Manifest) -> bytes:
@@ -48,8 +54,18 @@ def is_untouched(name: str, data: bytes) -> bool:
     return False
 
 
-def is_of_another(name: str, data: bytes, manifest: Manifest) -> bool:
-    """Whether a file of a card says that it was made for a dataset with another manifest; edited ones say it, too."""
+def of_another(folder: "Folder", manifest: Manifest) -> Iterator[str]:
+    """The files of a card in the folder of a dataset that say that they were made for one with another manifest.
+
+    Edited ones say it, too; those that do not say are not judged.
+    """
+    for name in (README, CROISSANT):
+        with suppress(OSError), open_in(folder, name) as file:
+            if _is_of_another(name, file.read(_MOST_BYTES), manifest):
+                yield name
+
+
+def _is_of_another(name: str, data: bytes, manifest: Manifest) -> bool:
     if name == README:
         mark = _last_mark(data)
         return mark is not None and mark[1].decode() != xxhash.xxh3_128_hexdigest(manifest.encode())
