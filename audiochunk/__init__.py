@@ -17,6 +17,7 @@ from audiochunk.errors import (
     InputError,
     MachineError,
     NoDatasetError,
+    OutputDamagedError,
     OutputExistsError,
     RecordingError,
     RecordingsError,
@@ -46,6 +47,7 @@ __all__ = [
     "MachineError",
     "Manifest",
     "NoDatasetError",
+    "OutputDamagedError",
     "OutputExistsError",
     "RecordingError",
     "RecordingsError",
@@ -123,6 +125,7 @@ def build(
         NoDatasetError: there is no dataset to add to.
         RecordingsError: recordings that cannot be used, with on_error="fail".
         OutputExistsError: `out` holds something else.
+        OutputDamagedError: `out` holds a damaged dataset.
         MachineError: the machine refused: space, permission, limits, a lock; or a store or the network did.
     """
     from audiochunk.config import BuildConfig

@@ -59,6 +59,12 @@ class OutputExistsError(AudiochunkError):
         return f"{printable(folder)}: {printable(found)}; {advice}"
 
 
+class OutputDamagedError(OutputExistsError):
+    """The output folder holds a damaged dataset, which is not built upon. `args`: (folder, what is wrong, advice)."""
+
+    exit_code = 5
+
+
 class InputError(AudiochunkError):
     """The input as a whole cannot be used. `args`: (path, reason)."""
 

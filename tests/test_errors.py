@@ -16,6 +16,7 @@ from audiochunk.errors import (
     MachineError,
     NoDatasetError,
     ObjectLostError,
+    OutputDamagedError,
     OutputExistsError,
     PassingRecordingError,
     RecordingError,
@@ -28,6 +29,7 @@ from audiochunk.errors import (
 EXAMPLES: list[tuple[AudiochunkError, str, int]] = [
     (AudiochunkError("something"), "something", 1),
     (ConfigError("bits must be 8"), "bits must be 8", 2),
+    (OutputDamagedError("out", "is damaged", "choose another"), "out: is damaged; choose another", 5),
     (OutputExistsError("out", "is not empty", "choose another --out"), "out: is not empty; choose another --out", 2),
     (InputError(b"in", "not a folder"), "in: not a folder", 4),
     (RecordingError(b"kick \xff.wav", "the file is empty"), r"kick \xff.wav: the file is empty", 4),

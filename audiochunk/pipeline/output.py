@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from audiochunk.config import BuildConfig
-from audiochunk.errors import DatasetError, NoDatasetError, OutputExistsError, printable, reason
+from audiochunk.errors import DatasetError, NoDatasetError, OutputDamagedError, OutputExistsError, printable, reason
 from audiochunk.pipeline import build_folder
 from audiochunk.pipeline.earlier import Earlier
 from audiochunk.pipeline.inputs import appended_to
@@ -80,7 +80,7 @@ def _manifest(folder: Path, *, overwrite: bool) -> Manifest | None:
         return Manifest.read(folder)
     except DatasetError as error:
         if not overwrite:
-            raise OutputExistsError(str(folder), f"holds a damaged dataset ({error})", _OVERWRITE) from error
+            raise OutputDamagedError(str(folder), f"holds a damaged dataset ({error})", _OVERWRITE) from error
         says_so = False
         with suppress(OSError), open_plain(folder / MANIFEST) as file:
             says_so = f'"format": "{FORMAT}"'.encode() in file.read(2**16)
@@ -103,7 +103,7 @@ def check_shards(manifest: Manifest, folder: Path) -> None:
     """Look whether the shards of a finished dataset are there, with their sizes.
 
     Raises:
-        OutputExistsError: one is not.
+        OutputDamagedError: one is not.
     """
     for shard in manifest.shards:
         try:
@@ -112,7 +112,7 @@ def check_shards(manifest: Manifest, folder: Path) -> None:
         except OSError as error:
             found = reason(error)
         if found:
-            raise OutputExistsError(str(folder), f"holds a damaged dataset ({shard.name}: {found})", _OVERWRITE)
+            raise OutputDamagedError(str(folder), f"holds a damaged dataset ({shard.name}: {found})", _OVERWRITE)
 
 
 def config_of(out: str | os.PathLike[str], options: Mapping[str, Any]) -> BuildConfig:

@@ -17,6 +17,7 @@ from audiochunk.errors import (
     DatasetError,
     InputError,
     NoDatasetError,
+    OutputDamagedError,
     OutputExistsError,
     RecordingsError,
 )
@@ -144,7 +145,7 @@ def test_a_dataset_that_lacks_a_shard_is_not_added_to(source: Path, out: Path, d
     write(source, SECOND)
     (out / shard.name).unlink() if damage == "gone" else os.truncate(out / shard.name, shard.bytes - 1)
     before = files_of(out)
-    with pytest.raises(OutputExistsError, match=rf"holds a damaged dataset \({shard.name}: "):
+    with pytest.raises(OutputDamagedError, match=rf"holds a damaged dataset \({shard.name}: "):
         append(source, out)
     assert {name: data for name, data in files_of(out).items() if not name.startswith(".build")} == before
     (out / shard.name).write_bytes(bytes(shard.bytes))
@@ -364,7 +365,7 @@ def test_an_old_recording_that_is_not_as_it_was_is_named_and_nothing_is_changed(
     before = files_of(out)
     name = str(victim.relative_to(source))
     word = "gone" if change == "gone" else "changed"
-    with pytest.raises(InputError, match=rf"wavs: of the recordings .*, 1 {word}, {name} for one; .*--overwrite"):
+    with pytest.raises(InputError, match=rf"wavs: of the recordings .*, 1 {word}, {name} for one, and \d+ new; .*--overwrite"):
         append(source, out)
     assert files_of(out) == before
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from audiochunk.config import BuildConfig
-from audiochunk.errors import DatasetError, OutputExistsError
+from audiochunk.errors import DatasetError, OutputDamagedError, OutputExistsError
 from audiochunk.pipeline import run
 from audiochunk.pipeline.output import (
     Output,
@@ -252,7 +252,7 @@ def test_a_mangled_manifest_beside_shards_may_be_overwritten(
     build(source, folder, compress=compress)
     (folder / "manifest.json").write_bytes(content)
     with pytest.raises(
-        OutputExistsError, match=r"holds a damaged dataset \(.*; choose another --out, or say --overwrite"
+        OutputDamagedError, match=r"holds a damaged dataset \(.*; choose another --out, or say --overwrite"
     ):
         look(folder, overwrite=False)
     assert look(folder, overwrite=True) == Output(folder, None)
@@ -264,7 +264,9 @@ def test_a_damaged_manifest_is_refused_and_may_be_overwritten(source: Path, fold
     build(source, folder)
     manifest = folder / "manifest.json"
     manifest.write_bytes(manifest.read_bytes()[:-1])
-    with pytest.raises(OutputExistsError, match=r"holds a damaged dataset \(.*canonical.*\); choose another --out, or"):
+    with pytest.raises(
+        OutputDamagedError, match=r"holds a damaged dataset \(.*canonical.*\); choose another --out, or"
+    ):
         look(folder, overwrite=False)
     assert look(folder, overwrite=True) == Output(folder, None)
 
@@ -274,7 +276,7 @@ def test_a_manifest_of_somebody_else_is_never_overwritten(folder: Path, content:
     folder.mkdir()
     (folder / "train-00000.safetensors").write_bytes(b"named like a shard, and none")
     (folder / "manifest.json").write_bytes(content)
-    with pytest.raises(OutputExistsError, match="holds a damaged dataset"):
+    with pytest.raises(OutputDamagedError, match="holds a damaged dataset"):
         look(folder, overwrite=False)
     with pytest.raises(OutputExistsError, match=r"its manifest\.json is not one of audiochunk's; choose another --out"):
         look(folder, overwrite=True)

@@ -20,6 +20,7 @@ from audiochunk.errors import (
     ConfigError,
     InputError,
     MachineError,
+    OutputDamagedError,
     OutputExistsError,
     RecordingsError,
 )
@@ -737,7 +738,7 @@ def test_a_dataset_that_lost_a_shard_is_not_up_to_date(wavs: Path, tmp_path: Pat
     run.build(wavs, tmp_path / "out", CONFIG, workers=1)
     shard = tmp_path / "out" / "train-00001.safetensors"
     shard.unlink() if damage == "missing" else os.truncate(shard, 5000)
-    with pytest.raises(OutputExistsError, match=r"damaged dataset \(train-00001"):
+    with pytest.raises(OutputDamagedError, match=r"damaged dataset \(train-00001"):
         run.build(wavs, tmp_path / "out", CONFIG, workers=1)
     run.build(wavs, tmp_path / "out", CONFIG, workers=1, overwrite=True)
     run.build(wavs, tmp_path / "fresh", CONFIG, workers=1)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from audiochunk.config import Encoding
-from audiochunk.errors import MachineError, ObjectLostError, OutputExistsError, printable
+from audiochunk.errors import MachineError, ObjectLostError, OutputDamagedError, OutputExistsError, printable
 from audiochunk.pipeline import output
 from audiochunk.pipeline.built import Built
 from audiochunk.pipeline.cluster.site import TOKEN, Site, check_token, site
@@ -71,7 +71,7 @@ def _fetch(found: Holding, path: Path) -> None:
             found.out.fetch(RECORDINGS, file)
     except FileNotFoundError:
         what = f"holds a damaged dataset (there is no {RECORDINGS})"
-        raise OutputExistsError(found.out.url, what, "choose another --out, or say --overwrite") from None
+        raise OutputDamagedError(found.out.url, what, "choose another --out, or say --overwrite") from None
 
 
 def build(root: bytes, out: Objects, planned: Plan, workers: Workers, *, overwrite: bool, watcher: Watcher) -> Built:

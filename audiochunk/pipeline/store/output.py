@@ -7,7 +7,7 @@ from itertools import islice
 
 import msgspec
 
-from audiochunk.errors import DatasetError, OutputExistsError, StoreError, printable
+from audiochunk.errors import DatasetError, OutputDamagedError, OutputExistsError, StoreError, printable
 from audiochunk.pipeline.cluster.site import TOKEN
 from audiochunk.pipeline.failures import FAILURES
 from audiochunk.pipeline.marker import MARKER, says_ours
@@ -133,7 +133,7 @@ def _manifest(found: Holding, *, overwrite: bool) -> Manifest | None:
         return Manifest.decode(data, url)
     except DatasetError as error:
         if not overwrite:
-            raise OutputExistsError(found.out.url, f"holds a damaged dataset ({error})", _OVERWRITE) from error
+            raise OutputDamagedError(found.out.url, f"holds a damaged dataset ({error})", _OVERWRITE) from error
         says_so = f'"format": "{FORMAT}"'.encode() in data[: 2**16]
         if not says_so and not _shards(found, found.infos):
             why = f"its {MANIFEST} is not one of audiochunk's"
@@ -176,7 +176,7 @@ def check_shards(found: Holding, manifest: Manifest) -> None:
         info = found.infos.get(shard.name)
         if info is None or info.size != shard.bytes:
             what = "there is no such object" if info is None else f"{info.size} bytes, {shard.bytes} expected"
-            raise OutputExistsError(found.out.url, f"holds a damaged dataset ({shard.name}: {what})", _OVERWRITE)
+            raise OutputDamagedError(found.out.url, f"holds a damaged dataset ({shard.name}: {what})", _OVERWRITE)
 
 
 def clear(found: Holding, check: Callable[[], None]) -> None:
