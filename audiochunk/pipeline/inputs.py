@@ -92,6 +92,24 @@ def appended_to(out: str | os.PathLike[str]) -> Path:
     return path_of(out)
 
 
+def require_apart(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
+    """Refuse to build a dataset among its recordings.
+
+    Raises:
+        ConfigError: both are one folder, or a URL cannot be used.
+    """
+    root, url = input_root(source), store_of(out)
+    if is_store(root) or url is not None:
+        are_one = url is not None and os.fsdecode(root).rstrip("/") == url.rstrip("/")
+    else:
+        try:
+            are_one = os.path.samefile(root, path_of(out))
+        except OSError:
+            return
+    if are_one:
+        raise ConfigError(f"{printable(str(out))}: is the folder of the recordings; give the dataset one of its own")
+
+
 def require_folders(*places: str | os.PathLike[str]) -> None:
     """Refuse URLs where processes meet in a folder.
 

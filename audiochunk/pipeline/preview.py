@@ -9,7 +9,7 @@ from audiochunk.errors import ConfigError
 from audiochunk.pipeline import output
 from audiochunk.pipeline.earlier import Earlier
 from audiochunk.pipeline.executors import Workers, refuse_to_run_in_a_worker, usable_cpus
-from audiochunk.pipeline.inputs import appended_to, path_of, store_of
+from audiochunk.pipeline.inputs import appended_to, path_of, require_apart, store_of
 from audiochunk.pipeline.places import forget_stores, objects_at
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan, with_split_file
@@ -56,6 +56,7 @@ def preview(
     watcher = watcher or Watcher()
     if append and overwrite:
         raise ConfigError("append and overwrite: a dataset is added to or replaced, not both")
+    require_apart(source, out)
     if append:
         appended_to(out)
     folder = None if store_of(out) is not None else path_of(out)

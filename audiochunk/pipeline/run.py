@@ -24,7 +24,7 @@ from audiochunk.pipeline.cluster.site import site_of_folder
 from audiochunk.pipeline.earlier import Earlier
 from audiochunk.pipeline.executors import DASK, Workers, executor_of, refuse_to_run_in_a_worker, usable_cpus
 from audiochunk.pipeline.failures import Failures
-from audiochunk.pipeline.inputs import absolute, appended_to, input_root, path_of, store_of
+from audiochunk.pipeline.inputs import absolute, appended_to, input_root, path_of, require_apart, store_of
 from audiochunk.pipeline.making import GO_ON, Making
 from audiochunk.pipeline.places import forget_stores, objects_at
 from audiochunk.pipeline.plan import Plan
@@ -96,6 +96,7 @@ def build(
     if append and overwrite:
         raise ConfigError("append and overwrite: a dataset is added to or replaced, not both")
     n = 1 if executor is None and any(str(place).startswith(MEMORY) for place in (source, out)) else n
+    require_apart(source, out)
     if append:
         appended_to(out)
     if (url := store_of(out)) is not None:

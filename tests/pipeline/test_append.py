@@ -365,7 +365,8 @@ def test_an_old_recording_that_is_not_as_it_was_is_named_and_nothing_is_changed(
     before = files_of(out)
     name = str(victim.relative_to(source))
     word = "gone" if change == "gone" else "changed"
-    with pytest.raises(InputError, match=rf"wavs: of the recordings .*, 1 {word}, {name} for one, and \d+ new; .*--overwrite"):
+    said = rf"wavs: of the recordings .*, 1 {word}, {name} for one, and \d+ new; .*--overwrite"
+    with pytest.raises(InputError, match=said):
         append(source, out)
     assert files_of(out) == before
 

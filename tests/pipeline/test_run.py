@@ -25,6 +25,7 @@ from audiochunk.errors import (
     RecordingsError,
 )
 from audiochunk.pipeline import build_folder, prepare, run
+from audiochunk.pipeline.preview import preview
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.shards import ShardResult
 from audiochunk.pipeline.watcher import Watcher
@@ -882,3 +883,18 @@ def test_files_from_before_1970_and_of_the_year_5138(wavs: Path, tmp_path: Path,
         pytest.skip("this file system knows no such time")
     run.build(wavs, tmp_path / "out", CONFIG, workers=2)
     assert run.build(wavs, tmp_path / "out", CONFIG, workers=2).up_to_date
+
+
+@pytest.mark.parametrize("named", ["wavs", "wavs/../wavs/", "link", "URL"])
+def test_a_dataset_is_not_made_among_its_recordings(
+    wavs: Path, tmp_path: Path, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(wavs.parent)
+    Path("link").symlink_to(wavs)
+    out = wavs.as_uri() if named == "URL" else named
+    before = sorted(path.name for path in wavs.rglob("*"))
+    for act in (run.build, preview):
+        with pytest.raises(ConfigError, match="is the folder of the recordings; give the dataset one of its own"):
+            act(wavs, out, CONFIG, workers=1, overwrite=True)
+    assert sorted(path.name for path in wavs.rglob("*")) == before
+    assert run.build(wavs, wavs / "shards", CONFIG, workers=1).manifest.shards
