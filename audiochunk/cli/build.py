@@ -32,9 +32,7 @@ def _executor(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @click.argument("source", metavar="INPUT", required=False)
 @click.option("--out", "-o", required=True, type=OutFolder(), help="Folder of the dataset, or its URL.")
 @dataset_options
-@click.option(
-    "--workers", metavar="N", type=click.IntRange(min=1), help="Processes. [default: the CPUs this process may use]"
-)
+@click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Processes. [default: the CPUs it may use]")
 @click.option(
     "--executor",
     metavar="local|dask://HOST:PORT",

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     help="With --chunk, the split it counts in [default: the only one, or train]; with --all, decode this one only.",
 )
 @click.option(
-    "--workers", metavar="N", type=click.IntRange(1), help="With --all: processes to use. [default: all CPUs]"
+    "--workers",
+    metavar="N",
+    type=click.IntRange(1),
+    help="With --all: processes to use. [default: the CPUs it may use]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 def decode(

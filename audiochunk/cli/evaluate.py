@@ -61,7 +61,7 @@ def _choices(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
     metavar="all|none|NAME,…",
     help="Facts to look for below the table, as of `inspect`. [default: all; none with --max-chunks or --json]",
 )
-@click.option("--workers", metavar="N", type=click.IntRange(1), help="Processes. [default: all CPUs]")
+@click.option("--workers", metavar="N", type=click.IntRange(1), help="Processes. [default: the CPUs it may use]")
 @click.option("--json", "as_json", is_flag=True, help="A list of rows as JSON.")
 def evaluate(
     folder: "Folder",

@@ -34,7 +34,9 @@ _SHOWN = 10  # refused recordings and kinds that are listed without --all
     " duplicates.",
 )
 @click.option("--cache", is_flag=True, help="With --stats: take what was found from DIR.facts.json, or keep it there.")
-@click.option("--workers", metavar="N", type=click.IntRange(1), help="With --stats: processes. [default: all CPUs]")
+@click.option(
+    "--workers", metavar="N", type=click.IntRange(1), help="With --stats: processes. [default: the CPUs it may use]"
+)
 @click.option(
     "--plot",
     metavar="FILE",

@@ -19,7 +19,9 @@ from audiochunk.errors import printable
 @click.argument("source", metavar="INPUT")
 @click.option("--out", "-o", required=True, type=OutFolder(), help="Folder of the dataset.")
 @dataset_options
-@click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Processes to scan with. [default: all CPUs]")
+@click.option(
+    "--workers", metavar="N", type=click.IntRange(min=1), help="Processes to scan with. [default: the CPUs it may use]"
+)
 @click.option("--overwrite", is_flag=True, help="There may be a dataset in --out; it stays until the seal.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON.")

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="With --evaluate: bits a chunk that a model needs (.npy); repeatable.",
 )
-@click.option("--workers", metavar="N", type=click.IntRange(1), help="Processes to use. [default: all CPUs]")
+@click.option("--workers", metavar="N", type=click.IntRange(1), help="Processes to use. [default: the CPUs it may use]")
 @click.option("--overwrite", is_flag=True, help="Replace the file if it is there already.")
 def report(
     folder: "Folder",

@@ -13,7 +13,7 @@ from audiochunk.errors import printable
 
 @click.command()
 @click.option("--out", "-o", required=True, type=OutFolder(), help="Folder of the dataset.")
-@click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Processes. [default: all CPUs]")
+@click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Processes. [default: the CPUs it may use]")
 @click.option(
     "--fsync/--no-fsync", default=True, show_default=True, help="Whether the dataset survives a loss of power."
 )
