@@ -8,8 +8,9 @@ from pathlib import Path
 from audiochunk.config import BuildConfig
 from audiochunk.errors import MachineError, OutputExistsError, printable
 from audiochunk.pipeline import build_folder, output
+from audiochunk.pipeline.array.finished import count_finished
 from audiochunk.pipeline.array.notes import note_path, remove_notes, write_note
-from audiochunk.pipeline.array.saved_plan import SavedPlan, digest_of_plan
+from audiochunk.pipeline.array.saved_plan import PLAN, SEALING, SavedPlan, digest_of_plan
 from audiochunk.pipeline.array.task import ArrayTask
 from audiochunk.pipeline.cluster.site import difference
 from audiochunk.pipeline.executors import Workers, usable_cpus
@@ -39,6 +40,9 @@ def save_plan(
 ) -> Plan:
     """Scan a folder, plan its dataset, and keep the plan in the build folder of `out`, for tasks and a seal.
 
+    It replaces the plan that is there. `watcher` is warned where that had other options: finished shards stay, but
+    tasks make those again that do not fit.
+
     Args:
         source: folder of recordings.
         out: folder of the dataset.
@@ -51,6 +55,7 @@ def save_plan(
     Raises:
         ConfigError, InputError, RecordingsError, OutputExistsError, MachineError: as `build` does.
     """
+    watcher = watcher or Watcher()
     require_folders(source, out)
     folder = Path(out).absolute()
     with machine_errors(folder):
@@ -58,12 +63,32 @@ def save_plan(
     with Workers(usable_cpus() if workers is None else workers) as at_work:
         planned = make_plan(source, config, split_file=split_file, watcher=watcher, workers=at_work)
     saved = SavedPlan(planned, os.path.abspath(os.fsencode(source)))
-    with machine_errors(folder), build_folder.entered(folder, planned.config, fsync=True, clears=False) as (work, _):
+    with (
+        machine_errors(folder),
+        build_folder.entered(folder, planned.config, fsync=True, clears=False) as (work, before),
+    ):
         _require_no_dataset(folder, overwrite=overwrite)
+        if before is not None and before != planned.config:
+            watcher.warn(_other_options(before, saved, work))
         build_folder.take_back_plan(work)
         remove_notes(work)
         saved.write(work)
     return planned
+
+
+def _other_options(before: BuildConfig, saved: SavedPlan, work: Path) -> str:
+    """What becomes of a build folder that a plan with other options replaces the plan in."""
+    had_plan = any((work / name).exists() for name in (PLAN, SEALING))
+    what = "plan that was here" if had_plan else "build that was interrupted"
+    differing = ", ".join(before.differences(saved.plan.config))
+    finished, fitting = count_finished(saved, work)
+    kept = "no shard of it was finished"
+    if finished:
+        kept = (
+            f"of its finished shards ({finished:,}), {fitting:,} fit; tasks make the others anew: to keep those, plan"
+            " again with the options of before"
+        )
+    return f"the {what} had other options ({differing}); {kept}"
 
 
 def _require_no_dataset(folder: Path, *, overwrite: bool) -> None:

@@ -2,14 +2,12 @@
 
 import os
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
-
 from audiochunk.errors import InputError, OutputExistsError
 from audiochunk.pipeline import build_folder, output
+from audiochunk.pipeline.array.finished import record_of
 from audiochunk.pipeline.array.job import require_input
 from audiochunk.pipeline.array.notes import failed_in_tasks, note_of
 from audiochunk.pipeline.array.saved_plan import PLAN, SEALING, SavedPlan
@@ -20,9 +18,8 @@ from audiochunk.pipeline.inputs import require_folders
 from audiochunk.pipeline.making import shard_task
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.run import machine_errors, make_and_seal
-from audiochunk.pipeline.shards import ShardRecord, record_path
+from audiochunk.pipeline.shards import ShardRecord
 from audiochunk.pipeline.watcher import Watcher
-from audiochunk.storage.files import read_plain
 from audiochunk.storage.manifest import BUILD_FOLDER, Manifest
 from audiochunk.storage.shard import shard_name
 
@@ -90,7 +87,7 @@ def _seal(
     planned, work = saved.plan, file.parent
     folder = work.parent
     names = [shard_name(*key, planned.config.compression) for key in planned.shards.places()]
-    records = [_record(work, name) for name in names]
+    records = [record_of(work, name) for name in names]
     failures = Failures(work, planned.config.encoding)
     found_failing: list[Failure] = []
     if planned.config.options.on_error == "skip":
@@ -121,7 +118,7 @@ def _finish(planned: Plan, done: Manifest, folder: Path, watcher: Watcher) -> No
     """
     work = folder / BUILD_FOLDER
     names = (shard_name(*key, planned.config.compression) for key in planned.shards.places())
-    digests = [None if record is None else record.digest for record in (_record(work, name) for name in names)]
+    digests = [None if record is None else record.digest for record in (record_of(work, name) for name in names)]
     another = OutputExistsError(str(folder), "holds another dataset", "say --overwrite, or plan elsewhere")
     if done.config != planned.config or digests != [entry.digest for entry in done.shards]:
         raise another
@@ -130,17 +127,6 @@ def _finish(planned: Plan, done: Manifest, folder: Path, watcher: Watcher) -> No
     except OutputExistsError:
         raise another from None
     build_folder.remove(work)
-
-
-def _record(work: Path, name: str) -> ShardRecord | None:
-    """The record of a shard whose file is there, or has been moved into place, with the size that it says."""
-    with suppress(OSError, ValueError):  # DecodeError is a ValueError
-        record = msgspec.json.decode(read_plain(record_path(work, name)), type=ShardRecord)
-        for place in (work, work.parent):
-            with suppress(OSError):
-                if (place / name).stat().st_size == record.bytes:
-                    return record
-    return None
 
 
 def _require_all(saved: SavedPlan, records: list[ShardRecord | None], failing: set[bytes], folder: Path) -> None:

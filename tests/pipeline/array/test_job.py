@@ -1,6 +1,7 @@
 """Builds in three commands: the bytes are those of a build in one, whatever happens to tasks."""
 
 import os
+import re
 import shutil
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -187,6 +188,52 @@ def test_a_plan_replaces_another_and_its_shards_that_fit_are_kept(wavs: Path, tm
     assert sum(each.reused for each in tasks(out, 2)) > 0
     seal(out)
     assert files_of(out) == built(wavs, tmp_path / "one")
+
+
+def test_a_plan_with_other_options_says_which_and_how_many_finished_shards_fit(
+    wavs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    n_shards = planned(wavs, out)
+    planned(wavs, out, bits=16)
+    [sentence] = caplog.messages
+    assert sentence == "the plan that was here had other options (bits 8 → 16); no shard of it was finished"
+    planned(wavs, out)
+    tasks(out, 1)
+    caplog.clear()
+    planned(wavs, out, split_seed=1)
+    [sentence] = caplog.messages
+    fit = re.search(r"options \(split_seed 0 → 1\); of its finished shards \((\d+)\), (\d+) fit; tasks make", sentence)
+    assert fit is not None
+    assert int(fit[1]) == n_shards
+    # As many as the tasks of this plan find made.
+    assert int(fit[2]) == sum(each.reused for each in tasks(out, 1))
+
+
+def test_a_plan_with_the_same_options_and_more_recordings_says_nothing(
+    wavs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 2, only=range(1))
+    shutil.copy(wavs / "0.wav", wavs / "9.wav")
+    planned(wavs, out)
+    assert caplog.messages == []
+
+
+def test_a_plan_in_the_place_of_an_interrupted_build_names_that(
+    wavs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 1)
+    (out / BUILD_FOLDER / PLAN).unlink()
+    planned(wavs, out, on_error="fail")
+    [sentence] = caplog.messages
+    assert sentence.startswith("the build that was interrupted had other options (on_error skip → fail); of its ")
+    [fitting] = re.findall(r", (\d+) fit;", sentence)
+    planned(wavs, out)
+    assert 0 < int(fitting) == sum(each.reused for each in tasks(out, 1))
 
 
 def test_a_usual_build_goes_on_from_the_shards_of_tasks(wavs: Path, tmp_path: Path) -> None:
