@@ -14,6 +14,7 @@ from audiochunk.pipeline.array.saved_plan import PLAN, SEALING, SavedPlan, diges
 from audiochunk.pipeline.array.task import ArrayTask
 from audiochunk.pipeline.cluster.site import difference
 from audiochunk.pipeline.executors import Workers, usable_cpus
+from audiochunk.pipeline.failures import Failure
 from audiochunk.pipeline.inputs import require_folders
 from audiochunk.pipeline.making import describe_and_advise, shard_task
 from audiochunk.pipeline.plan import Plan
@@ -106,7 +107,7 @@ def require_input(saved: SavedPlan) -> None:
     if some and all(difference(saved.root, recording) is not None for recording in some):
         raise MachineError(
             f"this machine does not see the recordings in {printable(saved.root)} as they were planned; mount the same"
-            " folder at the same path on every machine"
+            " folder at the same path on every machine, or run `audiochunk plan` again if they have all changed"
         )
 
 
@@ -170,7 +171,7 @@ def run_task(
                 for result in pool.run(build, tasks, at_most=len(mine), name=describe_and_advise):
                     if digest_of_plan(work) == digest:
                         write_note(result, config, work)
-                    failed.update((failure.path, failure.reason) for failure in result.failed)
+                    failed.update((failure.path, _reason(failure)) for failure in result.failed)
                     chunks, reused = chunks + result.record.chunks, reused + result.reused
                     watcher.finished(result)
             names = tuple(shard_name(*shards.place(n), config.compression) for n in mine)
@@ -183,6 +184,10 @@ def run_task(
                         fsync_path(note_path(work, name))
                 fsync_path(work)
     return TaskDone(names, chunks, reused, dict(sorted(failed.items())))
+
+
+def _reason(failure: Failure) -> str:
+    return f"{failure.reason}; a new `audiochunk plan` takes it as it is" if failure.passing else failure.reason
 
 
 def _build_planned(task: ShardTask, *, plan: bytes, fsync: bool) -> ShardResult:

@@ -5,11 +5,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from audiochunk.errors import InputError, OutputExistsError
+from audiochunk.errors import InputError, OutputExistsError, RecordingsError, printable
 from audiochunk.pipeline import build_folder, output
 from audiochunk.pipeline.array.finished import record_of
 from audiochunk.pipeline.array.job import require_input
-from audiochunk.pipeline.array.notes import failed_in_tasks, note_of
+from audiochunk.pipeline.array.notes import PLAN_AGAIN, failed_in_tasks, note_of
 from audiochunk.pipeline.array.saved_plan import PLAN, SEALING, SavedPlan
 from audiochunk.pipeline.built import Built
 from audiochunk.pipeline.executors import Workers, usable_cpus
@@ -106,7 +106,10 @@ def _seal(
         output.clear(folder, fsync=fsync)
     watcher.planned(planned, n_chunks=planned.n_chunks)
     with Workers(usable_cpus() if workers is None else workers) as pool:
-        return make_and_seal(saved.root, folder, planned, pool, failures=failures, fsync=fsync, watcher=watcher)
+        try:
+            return make_and_seal(saved.root, folder, planned, pool, failures=failures, fsync=fsync, watcher=watcher)
+        except RecordingsError as error:
+            raise RecordingsError(error.failures, len(error.failures), PLAN_AGAIN) from error
 
 
 def _finish(planned: Plan, done: Manifest, folder: Path, watcher: Watcher) -> None:
@@ -132,20 +135,23 @@ def _finish(planned: Plan, done: Manifest, folder: Path, watcher: Watcher) -> No
 def _require_all(saved: SavedPlan, records: list[ShardRecord | None], failing: set[bytes], folder: Path) -> None:
     """Raise InputError where a shard is not there, but for those that have to be made again in any case."""
     work, config = folder / BUILD_FOLDER, saved.plan.config
-    missing = []
+    skips = config.options.on_error == "skip"
+    missing, unused = [], dict[bytes, str]()
     for number, (shard, record) in enumerate(zip(saved.plan.shards, records, strict=True)):
         task = shard_task(shard, config, root=saved.root, work=os.fsencode(work))
         if record is None or (
             record.fingerprint != task.fingerprint
             and not any(part.path in failing for part in task.parts)
-            and note_of(shard.split, shard.index, config, work) is None
+            and not (skips and note_of(shard.split, shard.index, config, work))
         ):
             missing.append((number, task.name))
+            note = None if skips else note_of(shard.split, shard.index, config, work)
+            unused.update((failure.path, failure.reason) for failure in (note.failures if note else ()))
     if missing:
         some = ", ".join(f"{name} (number {number:,})" for number, name in missing[:_NAMED])
         more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
-        raise InputError(
-            folder,
-            f"{len(missing):,} of {len(records):,} shards are not there: {some}{more}; run their tasks: with"
-            " --task I/N, I is the remainder of the number by N",
-        )
+        advice = "run their tasks: with --task I/N, I is the remainder of the number by N"
+        if unused:
+            why = "; ".join(f"{printable(path)}: {reason}" for path, reason in list(unused.items())[:_NAMED])
+            advice = f"tasks ended at {len(unused):,} of the recordings ({why}); {PLAN_AGAIN}"
+        raise InputError(folder, f"{len(missing):,} of {len(records):,} shards are not there: {some}{more}; {advice}")

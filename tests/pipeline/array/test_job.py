@@ -177,6 +177,64 @@ def test_with_fail_a_task_ends_at_what_it_cannot_decode(wavs: Path, tmp_path: Pa
         seal(out)
 
 
+@pytest.mark.parametrize("bytes_too", [False, True])
+def test_where_a_recording_changed_after_the_plan_a_task_and_the_seal_ask_for_a_new_plan(
+    wavs: Path, tmp_path: Path, bytes_too: bool
+) -> None:
+    (wavs / "4.wav").unlink()
+    os.utime(wavs / "5.wav", ns=(0, 10**9))
+    out = tmp_path / "out"
+    planned(wavs, out, on_error="fail")
+    found = "last written 1970-01-01 00:00:01 UTC when it was scanned, 1970-01-01 00:00:01.5 UTC now"
+    if bytes_too:
+        n_bytes = (wavs / "5.wav").stat().st_size
+        found = f"{n_bytes:,} bytes when it was scanned, {n_bytes + 1:,} now"
+        with (wavs / "5.wav").open("ab") as file:
+            file.write(b"x")
+    os.utime(wavs / "5.wav", ns=(0, 1_500_000_000))
+    with pytest.raises(RecordingsError) as ended:
+        tasks(out, 1)
+    assert str(ended.value).splitlines() == [
+        "1 recording cannot be used:",
+        f"  5.wav: changed while the dataset was built: {found}",
+        "run `audiochunk plan` again: with them as they are now, or without, by --on-error skip or --exclude",
+    ]
+    with pytest.raises(InputError) as missing:
+        seal(out)
+    assert f"tasks ended at 1 of the recordings (5.wav: changed while the dataset was built: {found}); run `aud" in str(
+        missing.value
+    )
+    assert "run their tasks" not in str(missing.value)
+    planned(wavs, out, on_error="fail")
+    tasks(out, 1)
+    seal(out)
+    assert files_of(out) == built(wavs, tmp_path / "one", on_error="fail")
+
+
+def test_a_seal_that_cannot_make_a_damaged_shard_again_asks_for_a_new_plan(wavs: Path, tmp_path: Path) -> None:
+    (wavs / "4.wav").unlink()
+    out = tmp_path / "out"
+    planned(wavs, out, on_error="fail", split=None)
+    tasks(out, 1)
+    with (out / BUILD_FOLDER / "train-00000.safetensors").open("r+b") as file:
+        file.write(b"x")
+    os.utime(wavs / "0.wav", ns=(0, 0))
+    with pytest.raises(RecordingsError, match=r"0\.wav: changed while(.|\n)*\nrun `audiochunk plan` again"):
+        seal(out)
+    planned(wavs, out, on_error="fail", split=None)
+    tasks(out, 1)
+    assert seal(out) is not None
+
+
+def test_a_task_that_leaves_a_changed_recording_out_says_how_to_have_it(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    os.utime(wavs / "5.wav", ns=(0, 0))
+    [done] = tasks(out, 1)
+    assert done.failed[b"5.wav"].endswith("; a new `audiochunk plan` takes it as it is")
+    assert "audiochunk plan" not in done.failed[b"4.wav"]
+
+
 def test_a_plan_replaces_another_and_its_shards_that_fit_are_kept(wavs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     planned(wavs, out)
