@@ -96,6 +96,23 @@ def test_plan_tasks_at_once_and_seal_make_the_bytes_of_a_build(
     assert run("seal", "--out", out).stdout == f"{out} is sealed already\n"
 
 
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_what_is_planned_and_not_sealed_is_told_from_an_interrupted_build(
+    wavs: Path, tmp_path: Path, command: str
+) -> None:
+    out = tmp_path / "out"
+    run("plan", wavs, "--out", out, *OPTIONS)
+    said = "planned, not sealed: run its tasks (`audiochunk build --task`), then `audiochunk seal`"
+    done = run(command, out)
+    assert (done.returncode, done.stderr) == (4, f"audiochunk: {out}: {said}\n")
+    (out / ".build" / "plan.msgpack").rename(out / ".build" / "sealing.msgpack")
+    done = run(command, out)
+    assert done.returncode == 4
+    assert "its seal is not finished: run `audiochunk seal` again" in done.stderr
+    (out / ".build" / "sealing.msgpack").unlink()
+    assert "this build is not finished: run it again" in run(command, out).stderr
+
+
 def test_tasks_that_are_killed_are_run_again(wavs: Path, tmp_path: Path, expected: dict[str, bytes]) -> None:
     out = tmp_path / "out"
     run("plan", wavs, "--out", out, *OPTIONS)

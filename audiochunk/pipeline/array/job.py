@@ -10,7 +10,7 @@ from audiochunk.errors import MachineError, OutputExistsError, printable
 from audiochunk.pipeline import build_folder, output
 from audiochunk.pipeline.array.finished import count_finished
 from audiochunk.pipeline.array.notes import note_path, remove_notes, write_note
-from audiochunk.pipeline.array.saved_plan import PLAN, SEALING, SavedPlan, digest_of_plan
+from audiochunk.pipeline.array.saved_plan import SavedPlan, digest_of_plan
 from audiochunk.pipeline.array.task import ArrayTask
 from audiochunk.pipeline.cluster.site import difference
 from audiochunk.pipeline.executors import Workers, usable_cpus
@@ -23,7 +23,7 @@ from audiochunk.pipeline.run import machine_errors
 from audiochunk.pipeline.shards import ShardResult, ShardTask, keep_shard, make_shard, record_path
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.files import fsync_path
-from audiochunk.storage.manifest import BUILD_FOLDER
+from audiochunk.storage.manifest import BUILD_FOLDER, PLAN, SEALING
 from audiochunk.storage.shard import shard_name
 
 _SAMPLES = 16  # recordings that tell whether a machine sees the input

@@ -10,7 +10,7 @@ from audiochunk.pipeline import build_folder, output
 from audiochunk.pipeline.array.finished import record_of
 from audiochunk.pipeline.array.job import require_input
 from audiochunk.pipeline.array.notes import PLAN_AGAIN, failed_in_tasks, note_of
-from audiochunk.pipeline.array.saved_plan import PLAN, SEALING, SavedPlan
+from audiochunk.pipeline.array.saved_plan import SavedPlan
 from audiochunk.pipeline.built import Built
 from audiochunk.pipeline.executors import Workers, usable_cpus
 from audiochunk.pipeline.failures import Failure, Failures
@@ -20,7 +20,7 @@ from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.run import machine_errors, make_and_seal
 from audiochunk.pipeline.shards import ShardRecord
 from audiochunk.pipeline.watcher import Watcher
-from audiochunk.storage.manifest import BUILD_FOLDER, Manifest
+from audiochunk.storage.manifest import BUILD_FOLDER, PLAN, SEALING, Manifest
 from audiochunk.storage.shard import shard_name
 
 _NAMED = 5  # missing shards

@@ -22,7 +22,6 @@ from audiochunk.pipeline.array import job as job_array
 from audiochunk.pipeline.array import saved_plan
 from audiochunk.pipeline.array.job import run_task, save_plan
 from audiochunk.pipeline.array.notes import TaskNote
-from audiochunk.pipeline.array.saved_plan import PLAN
 from audiochunk.pipeline.array.seal import seal_tasks
 from audiochunk.pipeline.array.task import ArrayTask
 from audiochunk.pipeline.failures import Failure
@@ -31,7 +30,7 @@ from audiochunk.pipeline.versions import versions
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.storage.files import write_whole
-from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, Manifest
+from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, PLAN, Manifest
 
 ENDS = (".json", ".failed.json")  # of a shard's record and note
 OPTIONS: dict[str, Any] = {"shard_size": 16 * 2048, "split": "train=0.7,val=0.3", "on_error": "skip"}
