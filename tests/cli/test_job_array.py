@@ -96,6 +96,27 @@ def test_plan_tasks_at_once_and_seal_make_the_bytes_of_a_build(
     assert run("seal", "--out", out).stdout == f"{out} is sealed already\n"
 
 
+def test_a_task_that_comes_after_the_seal_has_nothing_left_to_do(
+    wavs: Path, tmp_path: Path, expected: dict[str, bytes]
+) -> None:
+    out = tmp_path / "out"
+    run("plan", wavs, "--out", out, *OPTIONS)
+    assert json.loads(run("build", "--out", out, "--task", "0/1", "--json").stdout)["sealed"] is False
+    run("seal", "--out", out)
+    done = run("build", "--out", out, "--task", "0/4")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{out} is sealed already; nothing is left to do for task 0/4\n"
+    late = json.loads(run("build", "--out", out, "--task", "0/4", "--json").stdout)
+    assert (late["sealed"], late["shards"], late["chunks"]) == (True, [], 0)
+    assert files_of(out) == expected
+    # A plan for another dataset in the same folder is no reason to stop.
+    run("plan", wavs, "--out", out, *OPTIONS, "--bits", "16", "--overwrite")
+    assert "task 0/4: " in run("build", "--out", out, "--task", "0/4").stdout
+    (out / "manifest.json").write_text("{")
+    (out / ".build" / "plan.msgpack").unlink()
+    assert run("build", "--out", out, "--task", "0/4").returncode == 5
+
+
 @pytest.mark.parametrize("command", ["inspect", "verify"])
 def test_what_is_planned_and_not_sealed_is_told_from_an_interrupted_build(
     wavs: Path, tmp_path: Path, command: str

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from audiochunk.config import BuildConfig
-from audiochunk.errors import MachineError, OutputExistsError, printable
+from audiochunk.errors import MachineError, NoDatasetError, OutputExistsError, printable
 from audiochunk.pipeline import build_folder, output
 from audiochunk.pipeline.array.finished import count_finished
 from audiochunk.pipeline.array.notes import note_path, remove_notes, write_note
@@ -23,7 +23,7 @@ from audiochunk.pipeline.run import machine_errors
 from audiochunk.pipeline.shards import ShardResult, ShardTask, keep_shard, make_shard, record_path
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.files import fsync_path
-from audiochunk.storage.manifest import BUILD_FOLDER, PLAN, SEALING
+from audiochunk.storage.manifest import BUILD_FOLDER, PLAN, SEALING, Manifest
 from audiochunk.storage.shard import shard_name
 
 _SAMPLES = 16  # recordings that tell whether a machine sees the input
@@ -135,9 +135,10 @@ def run_task(
     workers: int | None = None,
     fsync: bool = True,
     watcher: Watcher | None = None,
-) -> TaskDone:
-    """Make the shards of one task of a plan; when this returns they survive a loss of power.
+) -> TaskDone | None:
+    """Make the shards of one task of a plan; None where the dataset is sealed already.
 
+    When this returns, they survive a loss of power.
     Several tasks may run at once, and each more than once. None holds the lock of the build.
 
     Args:
@@ -149,6 +150,7 @@ def run_task(
 
     Raises:
         InputError: nothing is planned there.
+        DatasetError: nothing is, and the dataset there is damaged.
         RecordingsError: recordings that cannot be decoded, with `on_error="fail"`.
         MachineError: other versions than those of the plan, or the machine refused.
     """
@@ -157,6 +159,8 @@ def run_task(
     folder = Path(out).absolute()
     work = folder / BUILD_FOLDER
     with machine_errors(folder):
+        if _is_sealed(folder):
+            return None
         digest = digest_of_plan(work)
         with SavedPlan.opened(work) as saved:
             require_input(saved)
@@ -184,6 +188,17 @@ def run_task(
                         fsync_path(note_path(work, name))
                 fsync_path(work)
     return TaskDone(names, chunks, reused, dict(sorted(failed.items())))
+
+
+def _is_sealed(folder: Path) -> bool:
+    """Whether there is a dataset in a folder, and no plan for another one."""
+    if any((folder / BUILD_FOLDER / name).exists() for name in (PLAN, SEALING)):
+        return False
+    try:
+        Manifest.read(folder)
+    except NoDatasetError:
+        return False
+    return True
 
 
 def _reason(failure: Failure) -> str:
