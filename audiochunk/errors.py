@@ -70,6 +70,14 @@ class InputError(AudiochunkError):
         return f"{printable(path)}: {reason}"
 
 
+class MissingShardsError(InputError):
+    """Tasks of a plan have not made all shards. `args`: (folder, reason, missing numbers, how many in all)."""
+
+    def __str__(self) -> str:
+        path, reason, *_ = self.args
+        return f"{printable(path)}: {reason}"
+
+
 class RecordingError(InputError):
     """One recording cannot be used. `args`: (path, reason)."""
 

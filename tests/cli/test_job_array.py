@@ -159,11 +159,18 @@ def test_tasks_that_are_killed_are_run_again(wavs: Path, tmp_path: Path, expecte
 def test_json_of_every_step(wavs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     plan = json.loads(run("plan", wavs, "--out", out, *OPTIONS, "--json").stdout)
+    first = run("build", "--out", out, "--task", "0/2", "--json")
+    assert first.returncode == 0
+    unsealed = run("seal", "--out", out, "--json")
+    assert unsealed.returncode == 4
+    assert json.loads(unsealed.stdout) == {"missing": list(range(1, plan["shards"], 2)), "shards": plan["shards"]}
+    assert "shards are not there: 1,3,5," in unsealed.stderr
     task = json.loads(run("build", "--out", out, "--task", "0/1", "--json").stdout)
     assert len(task["shards"]) == plan["shards"]
     assert (task["task"], task["chunks"], task["failed"]) == ("0/1", plan["chunks"], [])
     sealed = json.loads(run("seal", "--out", out, "--json").stdout)
     assert (sealed["chunks"], sealed["recordings"]) == (plan["chunks"], plan["recordings"])
+    assert json.loads(run("seal", "--out", out, "--json").stdout) == {"sealed": True}
 
 
 def test_a_refused_recording_is_an_exit_code_of_3_at_the_plan_and_the_seal(wavs: Path, tmp_path: Path) -> None:

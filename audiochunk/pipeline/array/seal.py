@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from audiochunk.errors import InputError, OutputExistsError, RecordingsError, printable
+from audiochunk.errors import MissingShardsError, OutputExistsError, RecordingsError, printable
 from audiochunk.pipeline import build_folder, output
 from audiochunk.pipeline.array.finished import record_of
 from audiochunk.pipeline.array.job import require_input
@@ -23,7 +23,8 @@ from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.manifest import BUILD_FOLDER, PLAN, SEALING, Manifest
 from audiochunk.storage.shard import shard_name
 
-_NAMED = 5  # missing shards
+_NAMED = 5  # recordings
+_RANGES = 40  # of missing shards
 
 
 def seal_tasks(
@@ -47,7 +48,9 @@ def seal_tasks(
         watcher: told of progress and warnings.
 
     Raises:
-        InputError: nothing is planned there, or shards are missing; says which.
+        InputError: nothing is planned there.
+        MissingShardsError: shards are missing; says which.
+        RecordingsError: shards have to be made again and cannot be, with on_error="fail".
         OutputExistsError: `out` holds another dataset.
         MachineError: other versions than those of the plan, the machine refused, or another build is at work.
     """
@@ -133,10 +136,10 @@ def _finish(planned: Plan, done: Manifest, folder: Path, watcher: Watcher) -> No
 
 
 def _require_all(saved: SavedPlan, records: list[ShardRecord | None], failing: set[bytes], folder: Path) -> None:
-    """Raise InputError where a shard is not there, but for those that have to be made again in any case."""
+    """Raise MissingShardsError where a shard is not there, but for those that have to be made again in any case."""
     work, config = folder / BUILD_FOLDER, saved.plan.config
     skips = config.options.on_error == "skip"
-    missing, unused = [], dict[bytes, str]()
+    missing, unused = list[int](), dict[bytes, str]()
     for number, (shard, record) in enumerate(zip(saved.plan.shards, records, strict=True)):
         task = shard_task(shard, config, root=saved.root, work=os.fsencode(work))
         if record is None or (
@@ -144,14 +147,35 @@ def _require_all(saved: SavedPlan, records: list[ShardRecord | None], failing: s
             and not any(part.path in failing for part in task.parts)
             and not (skips and note_of(shard.split, shard.index, config, work))
         ):
-            missing.append((number, task.name))
+            missing.append(number)
             note = None if skips else note_of(shard.split, shard.index, config, work)
             unused.update((failure.path, failure.reason) for failure in (note.failures if note else ()))
     if missing:
-        some = ", ".join(f"{name} (number {number:,})" for number, name in missing[:_NAMED])
-        more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
-        advice = "run their tasks: with --task I/N, I is the remainder of the number by N"
+        advice = (
+            f"run their tasks: --task K/{len(records)} makes shard K alone; of N tasks, the one whose number is the"
+            " remainder of K by N does"
+        )
         if unused:
             why = "; ".join(f"{printable(path)}: {reason}" for path, reason in list(unused.items())[:_NAMED])
             advice = f"tasks ended at {len(unused):,} of the recordings ({why}); {PLAN_AGAIN}"
-        raise InputError(folder, f"{len(missing):,} of {len(records):,} shards are not there: {some}{more}; {advice}")
+        are = "is" if len(missing) == 1 else "are"
+        found = f"{len(missing):,} of {len(records):,} shards {are} not there: {_ranges(missing)}; {advice}"
+        raise MissingShardsError(folder, found, missing, len(records))
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Numbers in order as Slurm takes them, and how many more there are.
+
+    >>> _ranges([2, 5, 6, 7, 9])
+    '2,5-7,9'
+    """
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    shown = ranges[:_RANGES]
+    left = sum(last - first + 1 for first, last in ranges[_RANGES:])
+    text = ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in shown)
+    return f"{text} and {left:,} more (--json lists all)" if left else text

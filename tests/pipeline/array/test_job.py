@@ -16,12 +16,13 @@ import soundfile as sf
 import xxhash
 
 from audiochunk.config import BuildConfig, Encoding
-from audiochunk.errors import InputError, MachineError, OutputExistsError, RecordingsError
+from audiochunk.errors import InputError, MachineError, MissingShardsError, OutputExistsError, RecordingsError
 from audiochunk.pipeline import build_folder, run
 from audiochunk.pipeline.array import job as job_array
 from audiochunk.pipeline.array import saved_plan
 from audiochunk.pipeline.array.job import run_task, save_plan
 from audiochunk.pipeline.array.notes import TaskNote
+from audiochunk.pipeline.array.seal import _ranges as ranges_of
 from audiochunk.pipeline.array.seal import seal_tasks
 from audiochunk.pipeline.array.task import ArrayTask
 from audiochunk.pipeline.failures import Failure
@@ -102,9 +103,10 @@ def test_seal_says_which_shards_are_missing_and_disturbs_nothing(wavs: Path, tmp
     at_work = out / BUILD_FOLDER / "train-00003.safetensors.host.1.abcd.tmp"  # of a task that runs somewhere
     at_work.write_bytes(b"half")
     with pytest.raises(
-        InputError, match=rf"{n_shards // 4} of {n_shards} shards are not there: train-00003\S+ \(number 3\)"
-    ):
+        MissingShardsError, match=rf"{n_shards // 4} of {n_shards} shards are not there: 3,7,11,.*; run their tasks"
+    ) as found:
         seal(out)
+    assert found.value.args[2:] == (list(range(3, n_shards, 4)), n_shards)
     assert at_work.exists()
     assert not (out / MANIFEST).exists()
     tasks(out, 4, only=range(3, 4))
@@ -143,9 +145,22 @@ def test_a_shard_that_is_cut_off_is_missing(wavs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     planned(wavs, out)
     tasks(out, 2)
-    os.truncate(out / BUILD_FOLDER / "train-00001.safetensors", 100)
-    with pytest.raises(InputError, match=r"1 of \d+ shards are not there: train-00001"):
+    shards = sorted((out / BUILD_FOLDER).glob("*.safetensors"))
+    os.truncate(shards[1], 100)
+    with pytest.raises(InputError, match=r"1 of \d+ shards is not there: 1; run"):
         seal(out)
+    # A task of as many as there are shards makes the one of its number.
+    assert run_task(out, ArrayTask(1, len(shards)), workers=1, fsync=False).shards == (shards[1].name,)
+    assert seal(out) is not None
+
+
+def test_missing_shards_are_told_in_ranges_of_which_there_are_not_too_many() -> None:
+    assert ranges_of([7]) == "7"
+    assert ranges_of([0, 1, 2, 4, 8, 9]) == "0-2,4,8-9"
+    assert ranges_of(list(range(10**6))) == "0-999999"
+    odd = ranges_of(list(range(1, 2001, 2)))
+    assert odd.startswith("1,3,5,")
+    assert odd.endswith(",79 and 960 more (--json lists all)")
 
 
 def test_a_recording_that_changes_after_the_plan_is_left_out_by_all_tasks(wavs: Path, tmp_path: Path) -> None:
