@@ -39,7 +39,8 @@ def build_task(
     elif is_sealed and not quiet:
         click.echo(f"{printable(str(out))} is sealed already; nothing is left to do for task {which}")
     elif not quiet:
-        reused = f", {done.reused:,} of them were there" if done.reused else ""
+        was = "was" if done.reused == 1 else "were"
+        reused = f", {done.reused:,} of them {was} there" if done.reused else ""
         click.echo(
             f"{printable(str(out))}: task {which}: {count(len(done.shards), 'shard')}{reused},"
             f" {count(done.chunks, 'chunk')}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -171,6 +172,33 @@ def test_json_of_every_step(wavs: Path, tmp_path: Path) -> None:
     sealed = json.loads(run("seal", "--out", out, "--json").stdout)
     assert (sealed["chunks"], sealed["recordings"]) == (plan["chunks"], plan["recordings"])
     assert json.loads(run("seal", "--out", out, "--json").stdout) == {"sealed": True}
+
+
+def test_numbers_of_shards_are_told_as_one_or_many(wavs: Path, tmp_path: Path, expected: dict[str, bytes]) -> None:
+    out = tmp_path / "out"
+    run("plan", wavs, "--out", out, *OPTIONS)
+
+    def damage(*numbers: int) -> None:
+        for number in numbers:
+            with (out / ".build" / f"train-0000{number}.safetensors").open("r+b") as file:
+                file.write(b"x")
+
+    run("build", "--out", out, "--task", "0/99")
+    assert ": task 0/99: 1 shard, 1 of them was there, " in run("build", "--out", out, "--task", "0/99").stdout
+    run("build", "--out", out, "--task", "0/1")
+    damage(0)
+    assert " 1 shard of tasks did not fit or was damaged, and was built again\n" in run("seal", "--out", out).stdout
+    for numbers, said in (
+        ([1], " 1 shard of an interrupted build did not fit or was damaged, and was built again\n"),
+        ([1, 2], " 2 shards of an interrupted build did not fit or were damaged, and were built again\n"),
+    ):
+        shutil.rmtree(out)
+        run("plan", wavs, "--out", out, *OPTIONS)
+        assert " of them were there" not in run("build", "--out", out, "--task", "0/1").stdout
+        assert " of them were there, " in run("build", "--out", out, "--task", "0/1").stdout
+        damage(*numbers)
+        assert said in run("build", wavs, "--out", out, *OPTIONS).stdout
+    assert files_of(out) == expected
 
 
 def test_a_refused_recording_is_an_exit_code_of_3_at_the_plan_and_the_seal(wavs: Path, tmp_path: Path) -> None:
