@@ -219,7 +219,14 @@ def test_a_refused_recording_is_an_exit_code_of_3_at_the_plan_and_the_seal(wavs:
         (("--task", "auto"), "SLURM_ARRAY_TASK_ID"),
         (("wavs", "--task", "0/1"), "INPUT does not go with --task"),
         (("--task", "0/1", "--bits", "16"), "--bits does not go with --task"),
-        (("--task", "0/1", "--overwrite"), "--overwrite does not go with --task"),
+        (("--task", "0/1", "--split", "train=1"), "--split does not go with --task: the plan has decided"),
+        (
+            ("--task", "0/1", "--overwrite"),
+            "--overwrite does not go with --task: a task replaces no dataset; say it to",
+        ),
+        (("--task", "0/1", "--executor", "dask://a:1"), "--executor does not go with --task: a task runs in processes"),
+        (("--task", "0/1", "--append"), "--append does not go with --task: a plan is of a whole dataset"),
+        (("--task", "0/1", "--dry-run"), "--dry-run does not go with --task: `audiochunk plan` has said"),
         ((), "give INPUT, the folder of recordings; or --task"),
     ],
 )
