@@ -8,6 +8,7 @@ import errno
 import os
 from typing import ClassVar
 
+LEAVE_OUT = "leave them out with --on-error skip or --exclude"
 MOST_NAMED = 1000  # recordings that a scan refuses
 # What the system refuses for reasons that are no fault of a file, and the limits that may be at their end.
 _OF_THE_MACHINE = {
@@ -75,6 +76,14 @@ class InputError(AudiochunkError):
         return f"{printable(path)}: {reason}"
 
 
+class MissingShardsError(InputError):
+    """Tasks of a plan have not made all shards. `args`: (folder, reason, missing numbers, how many in all)."""
+
+    def __str__(self) -> str:
+        path, reason, *_ = self.args
+        return f"{printable(path)}: {reason}"
+
+
 class RecordingError(InputError):
     """One recording cannot be used. `args`: (path, reason)."""
 
@@ -86,7 +95,8 @@ class PassingRecordingError(RecordingError):
 class RecordingsError(AudiochunkError):
     """Some recordings cannot be used and `on_error` is "fail".
 
-    `args`: ([(path, reason), ...],), and how many there are in all where there are more.
+    `args`: ([(path, reason), ...],), how many there are in all where there are more, and what to do where that is more
+    than to leave them out.
     """
 
     exit_code = 4
@@ -99,11 +109,12 @@ class RecordingsError(AudiochunkError):
     def __str__(self) -> str:
         failures = self.failures
         lines = [f"  {printable(path)}: {reason}" for path, reason in failures]
-        n = max([len(failures), *self.args[1:]])
+        n = max([len(failures), *self.args[1:2]])
         if n > len(failures):
             lines.append(f"  and {n - len(failures):,} more")
         count = "1 recording" if n == 1 else f"{n:,} recordings"
-        return "\n".join([f"{count} cannot be used:", *lines, "leave them out with --on-error skip or --exclude"])
+        advice = self.args[2] if len(self.args) > 2 else LEAVE_OUT
+        return "\n".join([f"{count} cannot be used:", *lines, advice])
 
 
 class DatasetError(AudiochunkError):

@@ -14,6 +14,7 @@ from audiochunk.errors import (
     DatasetError,
     InputError,
     MachineError,
+    MissingShardsError,
     NoDatasetError,
     ObjectLostError,
     OutputDamagedError,
@@ -32,6 +33,7 @@ EXAMPLES: list[tuple[AudiochunkError, str, int]] = [
     (OutputDamagedError("out", "is damaged", "choose another"), "out: is damaged; choose another", 5),
     (OutputExistsError("out", "is not empty", "choose another --out"), "out: is not empty; choose another --out", 2),
     (InputError(b"in", "not a folder"), "in: not a folder", 4),
+    (MissingShardsError("out", "1 of 3 shards is not there: 2", [2], 3), "out: 1 of 3 shards is not there: 2", 4),
     (RecordingError(b"kick \xff.wav", "the file is empty"), r"kick \xff.wav: the file is empty", 4),
     (PassingRecordingError(b"kick.wav", "permission denied"), "kick.wav: permission denied", 4),
     (
@@ -67,6 +69,11 @@ def test_an_error_says_its_sentence_and_has_its_exit_code(
 ) -> None:
     assert str(error) == sentence
     assert error.exit_code == exit_code
+
+
+def test_of_recordings_something_else_can_be_advised() -> None:
+    error = RecordingsError([(b"a.wav", "changed")], 1, "build again")
+    assert str(error) == "1 recording cannot be used:\n  a.wav: changed\nbuild again"
 
 
 def test_every_class_has_an_example_here() -> None:

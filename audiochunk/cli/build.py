@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from audiochunk.pipeline.preview import Preview
 
 
+_NOT_OF_A_PLAN = {  # why they do not go with --task
+    "executor": "a task runs in processes of this machine, as many as --workers says",
+    "append": "a plan is of a whole dataset; add recordings without one, by `audiochunk build INPUT --append`",
+    "dry_run": "`audiochunk plan` has said what there is to build; before it, `audiochunk build INPUT --dry-run` does",
+    "overwrite": "a task replaces no dataset; say it to `audiochunk plan` and `audiochunk seal`",
+}
+
+
 def _executor(ctx: click.Context, param: click.Parameter, value: str) -> str:
     if value != "local" and not re.fullmatch(r"dask://[^/\s]+:\d{1,5}", value):
         raise click.BadParameter("local, or dask://HOST:PORT")
@@ -138,4 +146,5 @@ def _refuse_options_of_a_plan(ctx: click.Context) -> None:
     for param in ctx.command.params:
         if param.name not in goes and _is_given(ctx, param.name or ""):
             name = "INPUT" if param.name == "source" else param.opts[0]
-            raise ConfigError(f"{name} does not go with --task: the plan has decided")
+            why = _NOT_OF_A_PLAN.get(param.name or "", "the plan has decided")
+            raise ConfigError(f"{name} does not go with --task: {why}")

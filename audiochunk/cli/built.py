@@ -104,8 +104,10 @@ def print_report(plan: "Plan", report: dict[str, Any], *, out: Path | str, verb:
     if report.get("reused_shards") and verb != "sealed":
         line("", f"{report['reused_shards']:,} of them taken over from an interrupted build")
     if report.get("rebuilt_shards"):
-        whose = "of the tasks" if verb == "sealed" else "of an interrupted build"
-        line("", f"{report['rebuilt_shards']:,} {whose} no longer fitted and were built again")
+        whose = "tasks" if verb == "sealed" else "an interrupted build"
+        was = "was" if report["rebuilt_shards"] == 1 else "were"
+        found = count(report["rebuilt_shards"], "shard")
+        line("", f"{found} of {whose} did not fit or {was} damaged, and {was} built again")
     for name, split in report["splits"].items():
         got = f"{count(split['chunks'], 'chunk')} of {count(split['recordings'], 'recording')}"
         of = "dataset_chunks" if is_part else "chunks"

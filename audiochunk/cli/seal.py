@@ -8,7 +8,7 @@ import click
 
 from audiochunk.cli.built import print_report, report_on
 from audiochunk.cli.paths import OutFolder
-from audiochunk.errors import printable
+from audiochunk.errors import MissingShardsError, printable
 
 
 @click.command()
@@ -41,9 +41,17 @@ def seal(
     from audiochunk.pipeline.array.seal import seal_tasks
 
     with Progress(quiet=quiet) as progress:
-        built = seal_tasks(out, workers=workers, fsync=fsync, overwrite=overwrite, watcher=progress)
+        try:
+            built = seal_tasks(out, workers=workers, fsync=fsync, overwrite=overwrite, watcher=progress)
+        except MissingShardsError as error:
+            if as_json:
+                *_, missing, n_shards = error.args
+                click.echo(json.dumps({"missing": missing, "shards": n_shards}))
+            raise
     if built is None:
-        if not quiet:
+        if as_json:
+            click.echo(json.dumps({"sealed": True}))
+        elif not quiet:
             click.echo(f"{printable(str(out))} is sealed already")
         return
     report = report_on(built, progress.tally)

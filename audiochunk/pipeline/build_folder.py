@@ -7,12 +7,11 @@ from pathlib import Path
 
 from audiochunk.config import BuildConfig
 from audiochunk.errors import OutputExistsError
-from audiochunk.pipeline.array.saved_plan import PLAN, SEALING
 from audiochunk.pipeline.failures import FAILURES
 from audiochunk.pipeline.marker import MARKER, begun_with, marker, says_ours
 from audiochunk.pipeline.shards import record_path
 from audiochunk.storage.files import TEMPORARY_SUFFIX, clear_temporaries, fsync_path, locked, read_plain, write_whole
-from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, RECORDINGS, Manifest
+from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, PLAN, RECORDINGS, SEALING, Manifest
 from audiochunk.storage.recordings import RowsWriter, has_more_rows
 from audiochunk.storage.shard import is_shard_file, is_shard_name
 

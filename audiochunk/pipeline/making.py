@@ -4,7 +4,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import closing
 
 from audiochunk.config import BuildConfig
-from audiochunk.errors import InputError, RecordingsError, printable
+from audiochunk.errors import LEAVE_OUT, InputError, RecordingsError, printable
 from audiochunk.pipeline.cluster import elsewhere
 from audiochunk.pipeline.cluster.site import Site
 from audiochunk.pipeline.executors import Workers
@@ -96,7 +96,9 @@ class Making:
     def _take(self, result: ShardResult) -> None:
         if result.failed:
             if self._plan.config.options.on_error == "fail":
-                raise RecordingsError([(failure.path, failure.reason) for failure in result.failed])
+                reasons = [(failure.path, failure.reason) for failure in result.failed]
+                changed = any(failure.passing for failure in result.failed)
+                raise RecordingsError(reasons, len(reasons), f"build again, or {LEAVE_OUT}" if changed else LEAVE_OUT)
             self._failures.add(result.failed)
         key = result.split, result.index
         if key not in self.records:  # else this build made it anew, because a recording failed elsewhere

@@ -1,6 +1,7 @@
 """The chunks that one recording has in one shard: read or decoded, and encoded."""
 
 import os
+import time
 from collections.abc import Generator
 from contextlib import closing, nullcontext
 from typing import Protocol
@@ -194,11 +195,23 @@ def _check_unchanged(source: Source, part: Part) -> None:
     now = os.fstat(source)
     check_regular(now, part.path)
     if (now.st_size, modified_ns(now)) != (part.recording.bytes, part.recording.mtime_ns):
+        then, found = f"{part.recording.bytes:,} bytes", f"{now.st_size:,}"
+        if now.st_size == part.recording.bytes:
+            then, found = f"last written {_when(part.recording.mtime_ns)}", _when(modified_ns(now))
         raise PassingRecordingError(
-            part.path,
-            f"changed while the dataset was built: {part.recording.bytes:,} bytes when it was scanned,"
-            f" {now.st_size:,} now; build again",
+            part.path, f"changed while the dataset was built: {then} when it was scanned, {found} now"
         )
+
+
+def _when(ns: int) -> str:
+    """A time in words, to its last digit: files may have been written one after the other.
+
+    >>> _when(1_500_000_000)
+    '1970-01-01 00:00:01.5 UTC'
+    """
+    seconds, rest = divmod(ns, 10**9)
+    fraction = f".{rest:09}".rstrip("0").rstrip(".")
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(seconds))}{fraction} UTC"
 
 
 def _count(mask: Mask | None, span: Span, part: Part) -> int:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 RECORDINGS = "recordings.jsonl"
 BUILD_FOLDER = ".build"
+PLAN = "plan.msgpack"  # in the build folder, of a job array
+SEALING = "sealing.msgpack"  # the plan while it is sealed: tasks read only the other name
 BESIDE = ("README.md", "croissant.json", ".gitattributes")  # no part of a dataset, and no build's to touch
 MAX_MANIFEST_BYTES = 2**28  # a million shards
 
@@ -192,14 +194,23 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 size = os.fstat(file.fileno()).st_size
                 data = file.read(size) if size <= MAX_MANIFEST_BYTES else b""
         except (FileNotFoundError, NotADirectoryError) as error:
-            if (folder / BUILD_FOLDER).exists():
-                raise NoDatasetError(folder, "this build is not finished: run it again") from error
-            raise NoDatasetError(folder, f"no dataset here: there is no {MANIFEST}") from error
+            raise NoDatasetError(folder, _why_none(folder / BUILD_FOLDER)) from error
         except OSError as error:
             raise unreadable(path, error) from error
         if size > MAX_MANIFEST_BYTES:
             raise DatasetError(path, f"{size:,} bytes; a manifest has at most {MAX_MANIFEST_BYTES:,}")
         return cls.decode(data, path)
+
+
+def _why_none(work: Path) -> str:
+    """Why there is no manifest beside what may be a build folder, and what to do."""
+    if not work.exists():
+        return f"no dataset here: there is no {MANIFEST}"
+    if (work / SEALING).exists():
+        return "its seal is not finished: run `audiochunk seal` again"
+    if (work / PLAN).exists():
+        return "planned, not sealed: run its tasks (`audiochunk build --task`), then `audiochunk seal`"
+    return "this build is not finished: run it again"
 
 
 class _Version(msgspec.Struct):

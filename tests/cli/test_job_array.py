@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -96,6 +97,44 @@ def test_plan_tasks_at_once_and_seal_make_the_bytes_of_a_build(
     assert run("seal", "--out", out).stdout == f"{out} is sealed already\n"
 
 
+def test_a_task_that_comes_after_the_seal_has_nothing_left_to_do(
+    wavs: Path, tmp_path: Path, expected: dict[str, bytes]
+) -> None:
+    out = tmp_path / "out"
+    run("plan", wavs, "--out", out, *OPTIONS)
+    assert json.loads(run("build", "--out", out, "--task", "0/1", "--json").stdout)["sealed"] is False
+    run("seal", "--out", out)
+    done = run("build", "--out", out, "--task", "0/4")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{out} is sealed already; nothing is left to do for task 0/4\n"
+    late = json.loads(run("build", "--out", out, "--task", "0/4", "--json").stdout)
+    assert (late["sealed"], late["shards"], late["chunks"]) == (True, [], 0)
+    assert files_of(out) == expected
+    # A plan for another dataset in the same folder is no reason to stop.
+    run("plan", wavs, "--out", out, *OPTIONS, "--bits", "16", "--overwrite")
+    assert "task 0/4: " in run("build", "--out", out, "--task", "0/4").stdout
+    (out / "manifest.json").write_text("{")
+    (out / ".build" / "plan.msgpack").unlink()
+    assert run("build", "--out", out, "--task", "0/4").returncode == 5
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_what_is_planned_and_not_sealed_is_told_from_an_interrupted_build(
+    wavs: Path, tmp_path: Path, command: str
+) -> None:
+    out = tmp_path / "out"
+    run("plan", wavs, "--out", out, *OPTIONS)
+    said = "planned, not sealed: run its tasks (`audiochunk build --task`), then `audiochunk seal`"
+    done = run(command, out)
+    assert (done.returncode, done.stderr) == (4, f"audiochunk: {out}: {said}\n")
+    (out / ".build" / "plan.msgpack").rename(out / ".build" / "sealing.msgpack")
+    done = run(command, out)
+    assert done.returncode == 4
+    assert "its seal is not finished: run `audiochunk seal` again" in done.stderr
+    (out / ".build" / "sealing.msgpack").unlink()
+    assert "this build is not finished: run it again" in run(command, out).stderr
+
+
 def test_tasks_that_are_killed_are_run_again(wavs: Path, tmp_path: Path, expected: dict[str, bytes]) -> None:
     out = tmp_path / "out"
     run("plan", wavs, "--out", out, *OPTIONS)
@@ -121,11 +160,45 @@ def test_tasks_that_are_killed_are_run_again(wavs: Path, tmp_path: Path, expecte
 def test_json_of_every_step(wavs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     plan = json.loads(run("plan", wavs, "--out", out, *OPTIONS, "--json").stdout)
+    first = run("build", "--out", out, "--task", "0/2", "--json")
+    assert first.returncode == 0
+    unsealed = run("seal", "--out", out, "--json")
+    assert unsealed.returncode == 4
+    assert json.loads(unsealed.stdout) == {"missing": list(range(1, plan["shards"], 2)), "shards": plan["shards"]}
+    assert "shards are not there: 1,3,5," in unsealed.stderr
     task = json.loads(run("build", "--out", out, "--task", "0/1", "--json").stdout)
     assert len(task["shards"]) == plan["shards"]
     assert (task["task"], task["chunks"], task["failed"]) == ("0/1", plan["chunks"], [])
     sealed = json.loads(run("seal", "--out", out, "--json").stdout)
     assert (sealed["chunks"], sealed["recordings"]) == (plan["chunks"], plan["recordings"])
+    assert json.loads(run("seal", "--out", out, "--json").stdout) == {"sealed": True}
+
+
+def test_numbers_of_shards_are_told_as_one_or_many(wavs: Path, tmp_path: Path, expected: dict[str, bytes]) -> None:
+    out = tmp_path / "out"
+    run("plan", wavs, "--out", out, *OPTIONS)
+
+    def damage(*numbers: int) -> None:
+        for number in numbers:
+            with (out / ".build" / f"train-0000{number}.safetensors").open("r+b") as file:
+                file.write(b"x")
+
+    run("build", "--out", out, "--task", "0/99")
+    assert ": task 0/99: 1 shard, 1 of them was there, " in run("build", "--out", out, "--task", "0/99").stdout
+    run("build", "--out", out, "--task", "0/1")
+    damage(0)
+    assert " 1 shard of tasks did not fit or was damaged, and was built again\n" in run("seal", "--out", out).stdout
+    for numbers, said in (
+        ([1], " 1 shard of an interrupted build did not fit or was damaged, and was built again\n"),
+        ([1, 2], " 2 shards of an interrupted build did not fit or were damaged, and were built again\n"),
+    ):
+        shutil.rmtree(out)
+        run("plan", wavs, "--out", out, *OPTIONS)
+        assert " of them were there" not in run("build", "--out", out, "--task", "0/1").stdout
+        assert " of them were there, " in run("build", "--out", out, "--task", "0/1").stdout
+        damage(*numbers)
+        assert said in run("build", wavs, "--out", out, *OPTIONS).stdout
+    assert files_of(out) == expected
 
 
 def test_a_refused_recording_is_an_exit_code_of_3_at_the_plan_and_the_seal(wavs: Path, tmp_path: Path) -> None:
@@ -146,7 +219,14 @@ def test_a_refused_recording_is_an_exit_code_of_3_at_the_plan_and_the_seal(wavs:
         (("--task", "auto"), "SLURM_ARRAY_TASK_ID"),
         (("wavs", "--task", "0/1"), "INPUT does not go with --task"),
         (("--task", "0/1", "--bits", "16"), "--bits does not go with --task"),
-        (("--task", "0/1", "--overwrite"), "--overwrite does not go with --task"),
+        (("--task", "0/1", "--split", "train=1"), "--split does not go with --task: the plan has decided"),
+        (
+            ("--task", "0/1", "--overwrite"),
+            "--overwrite does not go with --task: a task replaces no dataset; say it to",
+        ),
+        (("--task", "0/1", "--executor", "dask://a:1"), "--executor does not go with --task: a task runs in processes"),
+        (("--task", "0/1", "--append"), "--append does not go with --task: a plan is of a whole dataset"),
+        (("--task", "0/1", "--dry-run"), "--dry-run does not go with --task: `audiochunk plan` has said"),
         ((), "give INPUT, the folder of recordings; or --task"),
     ],
 )

@@ -6,13 +6,15 @@ from functools import partial
 from pathlib import Path
 
 from audiochunk.config import BuildConfig
-from audiochunk.errors import MachineError, OutputExistsError, printable
+from audiochunk.errors import MachineError, NoDatasetError, OutputExistsError, printable
 from audiochunk.pipeline import build_folder, output
+from audiochunk.pipeline.array.finished import count_finished
 from audiochunk.pipeline.array.notes import note_path, remove_notes, write_note
 from audiochunk.pipeline.array.saved_plan import SavedPlan, digest_of_plan
 from audiochunk.pipeline.array.task import ArrayTask
 from audiochunk.pipeline.cluster.site import difference
 from audiochunk.pipeline.executors import Workers, usable_cpus
+from audiochunk.pipeline.failures import Failure
 from audiochunk.pipeline.inputs import require_folders
 from audiochunk.pipeline.making import describe_and_advise, shard_task
 from audiochunk.pipeline.plan import Plan
@@ -21,7 +23,7 @@ from audiochunk.pipeline.run import machine_errors
 from audiochunk.pipeline.shards import ShardResult, ShardTask, keep_shard, make_shard, record_path
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.files import fsync_path
-from audiochunk.storage.manifest import BUILD_FOLDER
+from audiochunk.storage.manifest import BUILD_FOLDER, PLAN, SEALING, Manifest
 from audiochunk.storage.shard import shard_name
 
 _SAMPLES = 16  # recordings that tell whether a machine sees the input
@@ -39,6 +41,9 @@ def save_plan(
 ) -> Plan:
     """Scan a folder, plan its dataset, and keep the plan in the build folder of `out`, for tasks and a seal.
 
+    It replaces the plan that is there. `watcher` is warned where that had other options: finished shards stay, but
+    tasks make those again that do not fit.
+
     Args:
         source: folder of recordings.
         out: folder of the dataset.
@@ -51,6 +56,7 @@ def save_plan(
     Raises:
         ConfigError, InputError, RecordingsError, OutputExistsError, MachineError: as `build` does.
     """
+    watcher = watcher or Watcher()
     require_folders(source, out)
     folder = Path(out).absolute()
     with machine_errors(folder):
@@ -58,12 +64,32 @@ def save_plan(
     with Workers(usable_cpus() if workers is None else workers) as at_work:
         planned = make_plan(source, config, split_file=split_file, watcher=watcher, workers=at_work)
     saved = SavedPlan(planned, os.path.abspath(os.fsencode(source)))
-    with machine_errors(folder), build_folder.entered(folder, planned.config, fsync=True, clears=False) as (work, _):
+    with (
+        machine_errors(folder),
+        build_folder.entered(folder, planned.config, fsync=True, clears=False) as (work, before),
+    ):
         _require_no_dataset(folder, overwrite=overwrite)
+        if before is not None and before != planned.config:
+            watcher.warn(_other_options(before, saved, work))
         build_folder.take_back_plan(work)
         remove_notes(work)
         saved.write(work)
     return planned
+
+
+def _other_options(before: BuildConfig, saved: SavedPlan, work: Path) -> str:
+    """What becomes of a build folder that a plan with other options replaces the plan in."""
+    had_plan = any((work / name).exists() for name in (PLAN, SEALING))
+    what = "plan that was here" if had_plan else "build that was interrupted"
+    differing = ", ".join(before.differences(saved.plan.config))
+    finished, fitting = count_finished(saved, work)
+    kept = "no shard of it was finished"
+    if finished:
+        kept = (
+            f"of its finished shards ({finished:,}), {fitting:,} fit; tasks make the others anew: to keep those, plan"
+            " again with the options of before"
+        )
+    return f"the {what} had other options ({differing}); {kept}"
 
 
 def _require_no_dataset(folder: Path, *, overwrite: bool) -> None:
@@ -81,7 +107,7 @@ def require_input(saved: SavedPlan) -> None:
     if some and all(difference(saved.root, recording) is not None for recording in some):
         raise MachineError(
             f"this machine does not see the recordings in {printable(saved.root)} as they were planned; mount the same"
-            " folder at the same path on every machine"
+            " folder at the same path on every machine, or run `audiochunk plan` again if they have all changed"
         )
 
 
@@ -109,9 +135,10 @@ def run_task(
     workers: int | None = None,
     fsync: bool = True,
     watcher: Watcher | None = None,
-) -> TaskDone:
-    """Make the shards of one task of a plan; when this returns they survive a loss of power.
+) -> TaskDone | None:
+    """Make the shards of one task of a plan; None where the dataset is sealed already.
 
+    When this returns, they survive a loss of power.
     Several tasks may run at once, and each more than once. None holds the lock of the build.
 
     Args:
@@ -123,6 +150,7 @@ def run_task(
 
     Raises:
         InputError: nothing is planned there.
+        DatasetError: nothing is, and the dataset there is damaged.
         RecordingsError: recordings that cannot be decoded, with `on_error="fail"`.
         MachineError: other versions than those of the plan, or the machine refused.
     """
@@ -131,6 +159,8 @@ def run_task(
     folder = Path(out).absolute()
     work = folder / BUILD_FOLDER
     with machine_errors(folder):
+        if _is_sealed(folder):
+            return None
         digest = digest_of_plan(work)
         with SavedPlan.opened(work) as saved:
             require_input(saved)
@@ -145,7 +175,7 @@ def run_task(
                 for result in pool.run(build, tasks, at_most=len(mine), name=describe_and_advise):
                     if digest_of_plan(work) == digest:
                         write_note(result, config, work)
-                    failed.update((failure.path, failure.reason) for failure in result.failed)
+                    failed.update((failure.path, _reason(failure)) for failure in result.failed)
                     chunks, reused = chunks + result.record.chunks, reused + result.reused
                     watcher.finished(result)
             names = tuple(shard_name(*shards.place(n), config.compression) for n in mine)
@@ -158,6 +188,21 @@ def run_task(
                         fsync_path(note_path(work, name))
                 fsync_path(work)
     return TaskDone(names, chunks, reused, dict(sorted(failed.items())))
+
+
+def _is_sealed(folder: Path) -> bool:
+    """Whether there is a dataset in a folder, and no plan for another one."""
+    if any((folder / BUILD_FOLDER / name).exists() for name in (PLAN, SEALING)):
+        return False
+    try:
+        Manifest.read(folder)
+    except NoDatasetError:
+        return False
+    return True
+
+
+def _reason(failure: Failure) -> str:
+    return f"{failure.reason}; a new `audiochunk plan` takes it as it is" if failure.passing else failure.reason
 
 
 def _build_planned(task: ShardTask, *, plan: bytes, fsync: bool) -> ShardResult:

@@ -14,6 +14,7 @@ from audiochunk.pipeline.versions import versions
 from audiochunk.storage.files import read_plain, write_whole
 from audiochunk.storage.shard import shard_name
 
+PLAN_AGAIN = "run `audiochunk plan` again: with them as they are now, or without, by --on-error skip or --exclude"
 _SUFFIX = ".failed.json"
 
 
@@ -26,7 +27,7 @@ class TaskNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def write_note(result: ShardResult, config: BuildConfig, work: Path) -> None:
-    """Keep beside a shard what failed while it was made.
+    """Keep beside a shard what failed while it was made; also where that ends the task, so that the seal can tell why.
 
     Raises:
         RecordingsError: something did, with on_error="fail".
@@ -36,10 +37,11 @@ def write_note(result: ShardResult, config: BuildConfig, work: Path) -> None:
     if not result.failed:
         path.unlink(missing_ok=True)
         return
-    if config.options.on_error == "fail":
-        raise RecordingsError([(failure.path, failure.reason) for failure in result.failed])
     note = TaskNote(config.encoding, versions(), result.failed)
     write_whole(path, msgspec.json.encode(note), fsync=False)
+    if config.options.on_error == "fail":
+        reasons = [(failure.path, failure.reason) for failure in result.failed]
+        raise RecordingsError(reasons, len(reasons), PLAN_AGAIN)
 
 
 def note_path(work: Path, name: str) -> Path:

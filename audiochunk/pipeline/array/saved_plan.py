@@ -19,10 +19,9 @@ from audiochunk.pipeline.pages import PageIndex, pack_numbers, unpack_numbers
 from audiochunk.pipeline.plan import Layout, Plan
 from audiochunk.pipeline.versions import differences, versions
 from audiochunk.storage.files import fsync_path, open_plain, temporary, write_all
+from audiochunk.storage.manifest import PLAN, SEALING
 from audiochunk.storage.shard import SPLIT_NAME
 
-PLAN = "plan.msgpack"
-SEALING = "sealing.msgpack"  # the plan while it is sealed: tasks read only the other name
 _BEGIN = struct.Struct("<16sQ")
 _NOTHING = "nothing is planned here: run `audiochunk plan` first"
 

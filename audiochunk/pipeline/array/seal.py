@@ -2,17 +2,15 @@
 
 import os
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
-
-from audiochunk.errors import InputError, OutputExistsError
+from audiochunk.errors import MissingShardsError, OutputExistsError, RecordingsError, printable
 from audiochunk.pipeline import build_folder, output
+from audiochunk.pipeline.array.finished import record_of
 from audiochunk.pipeline.array.job import require_input
-from audiochunk.pipeline.array.notes import failed_in_tasks, note_of
-from audiochunk.pipeline.array.saved_plan import PLAN, SEALING, SavedPlan
+from audiochunk.pipeline.array.notes import PLAN_AGAIN, failed_in_tasks, note_of
+from audiochunk.pipeline.array.saved_plan import SavedPlan
 from audiochunk.pipeline.built import Built
 from audiochunk.pipeline.executors import Workers, usable_cpus
 from audiochunk.pipeline.failures import Failure, Failures
@@ -20,13 +18,13 @@ from audiochunk.pipeline.inputs import require_folders
 from audiochunk.pipeline.making import shard_task
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.run import machine_errors, make_and_seal
-from audiochunk.pipeline.shards import ShardRecord, record_path
+from audiochunk.pipeline.shards import ShardRecord
 from audiochunk.pipeline.watcher import Watcher
-from audiochunk.storage.files import read_plain
-from audiochunk.storage.manifest import BUILD_FOLDER, Manifest
+from audiochunk.storage.manifest import BUILD_FOLDER, PLAN, SEALING, Manifest
 from audiochunk.storage.shard import shard_name
 
-_NAMED = 5  # missing shards
+_NAMED = 5  # recordings
+_RANGES = 40  # of missing shards
 
 
 def seal_tasks(
@@ -50,7 +48,9 @@ def seal_tasks(
         watcher: told of progress and warnings.
 
     Raises:
-        InputError: nothing is planned there, or shards are missing; says which.
+        InputError: nothing is planned there.
+        MissingShardsError: shards are missing; says which.
+        RecordingsError: shards have to be made again and cannot be, with on_error="fail".
         OutputExistsError: `out` holds another dataset.
         MachineError: other versions than those of the plan, the machine refused, or another build is at work.
     """
@@ -90,7 +90,7 @@ def _seal(
     planned, work = saved.plan, file.parent
     folder = work.parent
     names = [shard_name(*key, planned.config.compression) for key in planned.shards.places()]
-    records = [_record(work, name) for name in names]
+    records = [record_of(work, name) for name in names]
     failures = Failures(work, planned.config.encoding)
     found_failing: list[Failure] = []
     if planned.config.options.on_error == "skip":
@@ -109,7 +109,10 @@ def _seal(
         output.clear(folder, fsync=fsync)
     watcher.planned(planned, n_chunks=planned.n_chunks)
     with Workers(usable_cpus() if workers is None else workers) as pool:
-        return make_and_seal(saved.root, folder, planned, pool, failures=failures, fsync=fsync, watcher=watcher)
+        try:
+            return make_and_seal(saved.root, folder, planned, pool, failures=failures, fsync=fsync, watcher=watcher)
+        except RecordingsError as error:
+            raise RecordingsError(error.failures, len(error.failures), PLAN_AGAIN) from error
 
 
 def _finish(planned: Plan, done: Manifest, folder: Path, watcher: Watcher) -> None:
@@ -121,7 +124,7 @@ def _finish(planned: Plan, done: Manifest, folder: Path, watcher: Watcher) -> No
     """
     work = folder / BUILD_FOLDER
     names = (shard_name(*key, planned.config.compression) for key in planned.shards.places())
-    digests = [None if record is None else record.digest for record in (_record(work, name) for name in names)]
+    digests = [None if record is None else record.digest for record in (record_of(work, name) for name in names)]
     another = OutputExistsError(str(folder), "holds another dataset", "say --overwrite, or plan elsewhere")
     if done.config != planned.config or digests != [entry.digest for entry in done.shards]:
         raise another
@@ -132,34 +135,47 @@ def _finish(planned: Plan, done: Manifest, folder: Path, watcher: Watcher) -> No
     build_folder.remove(work)
 
 
-def _record(work: Path, name: str) -> ShardRecord | None:
-    """The record of a shard whose file is there, or has been moved into place, with the size that it says."""
-    with suppress(OSError, ValueError):  # DecodeError is a ValueError
-        record = msgspec.json.decode(read_plain(record_path(work, name)), type=ShardRecord)
-        for place in (work, work.parent):
-            with suppress(OSError):
-                if (place / name).stat().st_size == record.bytes:
-                    return record
-    return None
-
-
 def _require_all(saved: SavedPlan, records: list[ShardRecord | None], failing: set[bytes], folder: Path) -> None:
-    """Raise InputError where a shard is not there, but for those that have to be made again in any case."""
+    """Raise MissingShardsError where a shard is not there, but for those that have to be made again in any case."""
     work, config = folder / BUILD_FOLDER, saved.plan.config
-    missing = []
+    skips = config.options.on_error == "skip"
+    missing, unused = list[int](), dict[bytes, str]()
     for number, (shard, record) in enumerate(zip(saved.plan.shards, records, strict=True)):
         task = shard_task(shard, config, root=saved.root, work=os.fsencode(work))
         if record is None or (
             record.fingerprint != task.fingerprint
             and not any(part.path in failing for part in task.parts)
-            and note_of(shard.split, shard.index, config, work) is None
+            and not (skips and note_of(shard.split, shard.index, config, work))
         ):
-            missing.append((number, task.name))
+            missing.append(number)
+            note = None if skips else note_of(shard.split, shard.index, config, work)
+            unused.update((failure.path, failure.reason) for failure in (note.failures if note else ()))
     if missing:
-        some = ", ".join(f"{name} (number {number:,})" for number, name in missing[:_NAMED])
-        more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
-        raise InputError(
-            folder,
-            f"{len(missing):,} of {len(records):,} shards are not there: {some}{more}; run their tasks: with"
-            " --task I/N, I is the remainder of the number by N",
+        advice = (
+            f"run their tasks: --task K/{len(records)} makes shard K alone; of N tasks, the one whose number is the"
+            " remainder of K by N does"
         )
+        if unused:
+            why = "; ".join(f"{printable(path)}: {reason}" for path, reason in list(unused.items())[:_NAMED])
+            advice = f"tasks ended at {len(unused):,} of the recordings ({why}); {PLAN_AGAIN}"
+        are = "is" if len(missing) == 1 else "are"
+        found = f"{len(missing):,} of {len(records):,} shards {are} not there: {_ranges(missing)}; {advice}"
+        raise MissingShardsError(folder, found, missing, len(records))
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Numbers in order as Slurm takes them, and how many more there are.
+
+    >>> _ranges([2, 5, 6, 7, 9])
+    '2,5-7,9'
+    """
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    shown = ranges[:_RANGES]
+    left = sum(last - first + 1 for first, last in ranges[_RANGES:])
+    text = ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in shown)
+    return f"{text} and {left:,} more (--json lists all)" if left else text

@@ -28,9 +28,13 @@ class ArrayTask:
         ArrayTask(number=3, count=20)
         """
         if text == "auto":
-            missing = [name for name in _SLURM if not re.fullmatch(r"\d{1,9}", environment.get(name, ""), re.ASCII)]
-            if missing:
-                raise ConfigError(f"task auto needs the variables of a Slurm array; {missing[0]} is not a number")
+            for name in _SLURM:
+                value = environment.get(name, "")
+                if not re.fullmatch(r"\d{1,9}", value, re.ASCII):
+                    found = f"{value!r}, not a number" if value else "not set"
+                    raise ConfigError(
+                        f"task auto needs the variables of a Slurm array; {name} is {found} (without Slurm: --task I/N)"
+                    )
             task, first, step, count = (int(environment[name]) for name in _SLURM)
             number, rest = divmod(task - first, step or 1)
             if rest or not 0 <= number < count:

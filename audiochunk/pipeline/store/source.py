@@ -45,9 +45,9 @@ def check_same(objects: "Objects", path: bytes, *, size: int, version: int) -> N
             "could not be read: the store lists it as it was, and does not give it",
             "try again, and look at what lies between here and the store",
         )
+    found = "another object of as many" if now.size == size else f"{now.size:,}"
     raise PassingRecordingError(
-        path,
-        f"changed while the dataset was built: {size:,} bytes when it was scanned, {now.size:,} now; build again",
+        path, f"changed while the dataset was built: {size:,} bytes when it was scanned, {found} now"
     )
 
 

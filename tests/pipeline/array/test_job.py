@@ -1,6 +1,7 @@
 """Builds in three commands: the bytes are those of a build in one, whatever happens to tasks."""
 
 import os
+import re
 import shutil
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +16,13 @@ import soundfile as sf
 import xxhash
 
 from audiochunk.config import BuildConfig, Encoding
-from audiochunk.errors import InputError, MachineError, OutputExistsError, RecordingsError
+from audiochunk.errors import InputError, MachineError, MissingShardsError, OutputExistsError, RecordingsError
 from audiochunk.pipeline import build_folder, run
 from audiochunk.pipeline.array import job as job_array
 from audiochunk.pipeline.array import saved_plan
 from audiochunk.pipeline.array.job import run_task, save_plan
 from audiochunk.pipeline.array.notes import TaskNote
-from audiochunk.pipeline.array.saved_plan import PLAN
+from audiochunk.pipeline.array.seal import _ranges as ranges_of
 from audiochunk.pipeline.array.seal import seal_tasks
 from audiochunk.pipeline.array.task import ArrayTask
 from audiochunk.pipeline.failures import Failure
@@ -30,7 +31,7 @@ from audiochunk.pipeline.versions import versions
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.reader.dataset import ChunkDataset
 from audiochunk.storage.files import write_whole
-from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, Manifest
+from audiochunk.storage.manifest import BUILD_FOLDER, MANIFEST, PLAN, Manifest
 
 ENDS = (".json", ".failed.json")  # of a shard's record and note
 OPTIONS: dict[str, Any] = {"shard_size": 16 * 2048, "split": "train=0.7,val=0.3", "on_error": "skip"}
@@ -102,9 +103,10 @@ def test_seal_says_which_shards_are_missing_and_disturbs_nothing(wavs: Path, tmp
     at_work = out / BUILD_FOLDER / "train-00003.safetensors.host.1.abcd.tmp"  # of a task that runs somewhere
     at_work.write_bytes(b"half")
     with pytest.raises(
-        InputError, match=rf"{n_shards // 4} of {n_shards} shards are not there: train-00003\S+ \(number 3\)"
-    ):
+        MissingShardsError, match=rf"{n_shards // 4} of {n_shards} shards are not there: 3,7,11,.*; run their tasks"
+    ) as found:
         seal(out)
+    assert found.value.args[2:] == (list(range(3, n_shards, 4)), n_shards)
     assert at_work.exists()
     assert not (out / MANIFEST).exists()
     tasks(out, 4, only=range(3, 4))
@@ -143,9 +145,22 @@ def test_a_shard_that_is_cut_off_is_missing(wavs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     planned(wavs, out)
     tasks(out, 2)
-    os.truncate(out / BUILD_FOLDER / "train-00001.safetensors", 100)
-    with pytest.raises(InputError, match=r"1 of \d+ shards are not there: train-00001"):
+    shards = sorted((out / BUILD_FOLDER).glob("*.safetensors"))
+    os.truncate(shards[1], 100)
+    with pytest.raises(InputError, match=r"1 of \d+ shards is not there: 1; run"):
         seal(out)
+    # A task of as many as there are shards makes the one of its number.
+    assert run_task(out, ArrayTask(1, len(shards)), workers=1, fsync=False).shards == (shards[1].name,)
+    assert seal(out) is not None
+
+
+def test_missing_shards_are_told_in_ranges_of_which_there_are_not_too_many() -> None:
+    assert ranges_of([7]) == "7"
+    assert ranges_of([0, 1, 2, 4, 8, 9]) == "0-2,4,8-9"
+    assert ranges_of(list(range(10**6))) == "0-999999"
+    odd = ranges_of(list(range(1, 2001, 2)))
+    assert odd.startswith("1,3,5,")
+    assert odd.endswith(",79 and 960 more (--json lists all)")
 
 
 def test_a_recording_that_changes_after_the_plan_is_left_out_by_all_tasks(wavs: Path, tmp_path: Path) -> None:
@@ -176,6 +191,64 @@ def test_with_fail_a_task_ends_at_what_it_cannot_decode(wavs: Path, tmp_path: Pa
         seal(out)
 
 
+@pytest.mark.parametrize("bytes_too", [False, True])
+def test_where_a_recording_changed_after_the_plan_a_task_and_the_seal_ask_for_a_new_plan(
+    wavs: Path, tmp_path: Path, bytes_too: bool
+) -> None:
+    (wavs / "4.wav").unlink()
+    os.utime(wavs / "5.wav", ns=(0, 10**9))
+    out = tmp_path / "out"
+    planned(wavs, out, on_error="fail")
+    found = "last written 1970-01-01 00:00:01 UTC when it was scanned, 1970-01-01 00:00:01.5 UTC now"
+    if bytes_too:
+        n_bytes = (wavs / "5.wav").stat().st_size
+        found = f"{n_bytes:,} bytes when it was scanned, {n_bytes + 1:,} now"
+        with (wavs / "5.wav").open("ab") as file:
+            file.write(b"x")
+    os.utime(wavs / "5.wav", ns=(0, 1_500_000_000))
+    with pytest.raises(RecordingsError) as ended:
+        tasks(out, 1)
+    assert str(ended.value).splitlines() == [
+        "1 recording cannot be used:",
+        f"  5.wav: changed while the dataset was built: {found}",
+        "run `audiochunk plan` again: with them as they are now, or without, by --on-error skip or --exclude",
+    ]
+    with pytest.raises(InputError) as missing:
+        seal(out)
+    assert f"tasks ended at 1 of the recordings (5.wav: changed while the dataset was built: {found}); run `aud" in str(
+        missing.value
+    )
+    assert "run their tasks" not in str(missing.value)
+    planned(wavs, out, on_error="fail")
+    tasks(out, 1)
+    seal(out)
+    assert files_of(out) == built(wavs, tmp_path / "one", on_error="fail")
+
+
+def test_a_seal_that_cannot_make_a_damaged_shard_again_asks_for_a_new_plan(wavs: Path, tmp_path: Path) -> None:
+    (wavs / "4.wav").unlink()
+    out = tmp_path / "out"
+    planned(wavs, out, on_error="fail", split=None)
+    tasks(out, 1)
+    with (out / BUILD_FOLDER / "train-00000.safetensors").open("r+b") as file:
+        file.write(b"x")
+    os.utime(wavs / "0.wav", ns=(0, 0))
+    with pytest.raises(RecordingsError, match=r"0\.wav: changed while(.|\n)*\nrun `audiochunk plan` again"):
+        seal(out)
+    planned(wavs, out, on_error="fail", split=None)
+    tasks(out, 1)
+    assert seal(out) is not None
+
+
+def test_a_task_that_leaves_a_changed_recording_out_says_how_to_have_it(wavs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    os.utime(wavs / "5.wav", ns=(0, 0))
+    [done] = tasks(out, 1)
+    assert done.failed[b"5.wav"].endswith("; a new `audiochunk plan` takes it as it is")
+    assert "audiochunk plan" not in done.failed[b"4.wav"]
+
+
 def test_a_plan_replaces_another_and_its_shards_that_fit_are_kept(wavs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     planned(wavs, out)
@@ -187,6 +260,52 @@ def test_a_plan_replaces_another_and_its_shards_that_fit_are_kept(wavs: Path, tm
     assert sum(each.reused for each in tasks(out, 2)) > 0
     seal(out)
     assert files_of(out) == built(wavs, tmp_path / "one")
+
+
+def test_a_plan_with_other_options_says_which_and_how_many_finished_shards_fit(
+    wavs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    n_shards = planned(wavs, out)
+    planned(wavs, out, bits=16)
+    [sentence] = caplog.messages
+    assert sentence == "the plan that was here had other options (bits 8 → 16); no shard of it was finished"
+    planned(wavs, out)
+    tasks(out, 1)
+    caplog.clear()
+    planned(wavs, out, split_seed=1)
+    [sentence] = caplog.messages
+    fit = re.search(r"options \(split_seed 0 → 1\); of its finished shards \((\d+)\), (\d+) fit; tasks make", sentence)
+    assert fit is not None
+    assert int(fit[1]) == n_shards
+    # As many as the tasks of this plan find made.
+    assert int(fit[2]) == sum(each.reused for each in tasks(out, 1))
+
+
+def test_a_plan_with_the_same_options_and_more_recordings_says_nothing(
+    wavs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 2, only=range(1))
+    shutil.copy(wavs / "0.wav", wavs / "9.wav")
+    planned(wavs, out)
+    assert caplog.messages == []
+
+
+def test_a_plan_in_the_place_of_an_interrupted_build_names_that(
+    wavs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    planned(wavs, out)
+    tasks(out, 1)
+    (out / BUILD_FOLDER / PLAN).unlink()
+    planned(wavs, out, on_error="fail")
+    [sentence] = caplog.messages
+    assert sentence.startswith("the build that was interrupted had other options (on_error skip → fail); of its ")
+    [fitting] = re.findall(r", (\d+) fit;", sentence)
+    planned(wavs, out)
+    assert 0 < int(fitting) == sum(each.reused for each in tasks(out, 1))
 
 
 def test_a_usual_build_goes_on_from_the_shards_of_tasks(wavs: Path, tmp_path: Path) -> None:

@@ -37,11 +37,18 @@ def test_auto_counts_the_tasks_of_slurm_from_0(variables: dict[str, str], number
 
 
 @pytest.mark.parametrize(
-    "variables",
-    [{}, slurm(1, 0, 1, 20) | {"SLURM_ARRAY_TASK_COUNT": "many"}, {"SLURM_ARRAY_TASK_ID": "1"}],
+    ("variables", "said"),
+    [
+        ({}, "SLURM_ARRAY_TASK_ID is not set"),
+        ({"SLURM_ARRAY_TASK_ID": ""}, "SLURM_ARRAY_TASK_ID is not set"),
+        ({"SLURM_ARRAY_TASK_ID": "1"}, "SLURM_ARRAY_TASK_MIN is not set"),
+        (slurm(1, 0, 1, 20) | {"SLURM_ARRAY_TASK_COUNT": "many"}, "SLURM_ARRAY_TASK_COUNT is 'many', not a number"),
+    ],
 )
-def test_auto_without_the_variables_of_slurm_names_the_one_that_is_missing(variables: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match="SLURM_ARRAY_TASK_"):
+def test_auto_without_the_variables_of_slurm_names_the_one_that_is_missing(
+    variables: dict[str, str], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"; {said} \(without Slurm: --task I/N\)$"):
         ArrayTask.parse("auto", variables)
 
 
