@@ -19,6 +19,7 @@ from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan
 from audiochunk.pipeline.run import machine_errors
 from audiochunk.pipeline.shards import ShardResult, ShardTask, keep_shard, make_shard, record_path
+from audiochunk.pipeline.splits import check_split
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.files import fsync_path
 from audiochunk.storage.manifest import BUILD_FOLDER
@@ -51,6 +52,7 @@ def save_plan(
     Raises:
         ConfigError, InputError, RecordingsError, OutputExistsError, MachineError: as `build` does.
     """
+    check_split(config.options)
     require_folders(source, out)
     folder = Path(out).absolute()
     with machine_errors(folder):
