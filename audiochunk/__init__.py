@@ -126,10 +126,13 @@ def build(
         MachineError: the machine refused: space, permission, limits, a lock; or a store or the network did.
     """
     from audiochunk.config import BuildConfig
+    from audiochunk.config.build import OPTIONS
+    from audiochunk.config.checks import require_known
     from audiochunk.pipeline import output, run
 
     if config is not None and options:
         raise ConfigError(f"config and {', '.join(options)}: give one or the other")
+    require_known(options, (*OPTIONS, *(build.__kwdefaults__ or ())))
     if config is None:
         config = output.config_of(out, options) if append else BuildConfig.make(**options)
     return run.build(
