@@ -153,7 +153,7 @@ def open(
     split: str = "train",
     *,
     cache: str | os.PathLike[str] | None = None,
-    cache_bytes: int | None = None,
+    cache_bytes: int | str | None = None,
 ) -> "ChunkDataset":
     """Open one split of a dataset for reading.
 
@@ -163,7 +163,7 @@ def open(
         split: which part of it.
         cache: of a URL, the folder where shards are kept that were fetched. None means AUDIOCHUNK_CACHE, or else
             audiochunk in XDG_CACHE_HOME or ~/.cache.
-        cache_bytes: that it may hold. None means AUDIOCHUNK_CACHE_BYTES, or else 16 GiB.
+        cache_bytes: that it may hold, also as text ("200GiB"). None means AUDIOCHUNK_CACHE_BYTES, or else 16 GiB.
 
     Raises:
         NoDatasetError: there is no dataset.
