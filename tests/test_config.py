@@ -137,7 +137,7 @@ def test_bits_decide_how_codes_are_stored(
         ),
         (
             {"bits": 12, "chunk_bytes": 1},
-            "a chunk of 1 bytes does not hold whole 12-bit codes of 2 bytes; the nearest sizes that do: 2",
+            "a chunk of 1 byte does not hold whole 12-bit codes of 2 bytes; the nearest sizes that do: 2",
         ),
         ({"chunk_bytes": 0}, "chunk_bytes must be at least 1, not 0"),
         ({"chunk_bytes": -3}, "chunk_bytes must be at least 1, not -3"),
