@@ -129,10 +129,13 @@ def build(
         MachineError: the machine refused: space, permission, limits, a lock; or a store or the network did.
     """
     from audiochunk.config import BuildConfig
+    from audiochunk.config.build import OPTIONS
+    from audiochunk.config.checks import require_known
     from audiochunk.pipeline import output, run
 
     if config is not None and options:
         raise ConfigError(f"config and {', '.join(options)}: give one or the other")
+    require_known(options, (*OPTIONS, *(build.__kwdefaults__ or ())))
     if config is None:
         config = output.config_of(out, options) if append else BuildConfig.make(**options)
     return run.build(
@@ -153,7 +156,7 @@ def open(
     split: str = "train",
     *,
     cache: str | os.PathLike[str] | None = None,
-    cache_bytes: int | None = None,
+    cache_bytes: int | str | None = None,
 ) -> "ChunkDataset":
     """Open one split of a dataset for reading.
 
@@ -163,7 +166,7 @@ def open(
         split: which part of it.
         cache: of a URL, the folder where shards are kept that were fetched. None means AUDIOCHUNK_CACHE, or else
             audiochunk in XDG_CACHE_HOME or ~/.cache.
-        cache_bytes: that it may hold. None means AUDIOCHUNK_CACHE_BYTES, or else 16 GiB.
+        cache_bytes: that it may hold, also as text ("200GiB"). None means AUDIOCHUNK_CACHE_BYTES, or else 16 GiB.
 
     Raises:
         NoDatasetError: there is no dataset.

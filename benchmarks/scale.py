@@ -8,6 +8,7 @@ from stands beside it.
 """
 
 import argparse
+import math
 from dataclasses import dataclass
 
 from tables import Table
@@ -41,7 +42,7 @@ class Corpus:
     """
 
     hours: float
-    rate: int
+    rate: float
     seconds: float
 
     @property
@@ -74,7 +75,9 @@ def in_time(seconds: float) -> str:
 
 def shards(corpus: Corpus) -> Table:
     """How many shards of which size, and what the manifest is then."""
-    table = Table("Shards", "", ["`--shard-size`", "`--bits 8`", "manifest", "`--bits 16`", "manifest"])
+    table = Table(
+        "Shards and the manifest", "", ["`--shard-size`", "`--bits 8`", "manifest", "`--bits 16`", "manifest"]
+    )
     for name, size in (("32MiB, the default", 2**25), ("256MiB", 2**28), ("1GiB", 2**30), ("4GiB", 2**32)):
         cells = [name]
         for of_pcm in (0.5, 1.0):
@@ -87,7 +90,11 @@ def shards(corpus: Corpus) -> Table:
 
 def recordings(corpora: list[Corpus]) -> Table:
     """What grows with the number of recordings."""
-    table = Table("Recordings", "", ["", *(f"{corpus.n:,} of {in_time(corpus.seconds)}" for corpus in corpora)])
+    table = Table(
+        "Recordings, the plan and the table",
+        "",
+        ["", *(f"{corpus.n:,} of {in_time(corpus.seconds)}" for corpus in corpora)],
+    )
     for what, per, show in (
         ("`recordings.jsonl`", ROW_BYTES, in_bytes),
         ("a reader's memory, once it wants rows", COLUMN_BYTES, in_bytes),
@@ -106,7 +113,9 @@ def recordings(corpora: list[Corpus]) -> Table:
 def day(corpus: Corpus, days: float) -> Table:
     """What a build in so many days needs all the time."""
     seconds = days * 86400
-    table = Table("A build", "", ["", "reads", "writes", "processors"])
+    length = "a day" if days == 1 else f"{days:g} days"
+    note = "What it reads, writes and needs all the time, of all machines together."
+    table = Table(f"A build in {length}", note, ["", "reads", "writes", "processors"])
     for name, read, write, cpu in (
         ("WAV, `--bits 8`", 1.0, 0.5, WAV_S),
         ("WAV, `--bits 16`", 1.0, 1.0, WAV_S),
@@ -121,24 +130,39 @@ def day(corpus: Corpus, days: float) -> Table:
 def again(corpus: Corpus) -> Table:
     """What reading all shards once more takes: a seal of a job array, `verify`, an epoch."""
     speeds = ((1.25e9, "10 Gbit/s"), (3.125e9, "25 Gbit/s"), (12.5e9, "100 Gbit/s"))
-    table = Table("Once more", "", ["", *(name for _, name in speeds)])
+    table = Table("Reading all of it once more", "", ["", *(name for _, name in speeds)])
     for name, of_pcm in (("`--bits 8`", 0.5), ("`--bits 16`", 1.0)):
         table.rows.append([name, *(in_time(corpus.pcm_bytes * of_pcm / speed) for speed, _ in speeds)])
     return table
 
 
-def tables(hours: float, rate: int, days: float) -> list[Table]:
+def tables(hours: float, rate: float, days: float) -> list[Table]:
     """All of them."""
     corpora = [Corpus(hours, rate, seconds) for seconds in (1800, 300, 12)]
     return [shards(corpora[0]), recordings(corpora), day(corpora[0], days), again(corpora[0])]
 
 
+def above_zero(text: str) -> float:
+    """A number above 0, as argparse wants it told.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"a number above 0, not {text!r}")
+    return number
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hours", type=float, default=1_000_000, help="of recordings (default %(default)s)")
-    parser.add_argument("--rate", type=int, default=16_000, help="in Hz, of one channel (default %(default)s)")
-    parser.add_argument("--days", type=float, default=1, help="that the build may take (default %(default)s)")
+    parser.add_argument("--hours", type=above_zero, default=1_000_000, help="of recordings (default %(default)s)")
+    parser.add_argument("--rate", type=above_zero, default=16_000, help="in Hz, of one channel (default %(default)s)")
+    parser.add_argument("--days", type=above_zero, default=1, help="that the build may take (default %(default)s)")
     given = parser.parse_args()
     corpus = Corpus(given.hours, given.rate, 1)
     print(f"{in_bytes(corpus.pcm_bytes)} of 16-bit samples\n")

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import audiochunk
 from audiochunk.config import BuildConfig, Compression, Encoding, Options, parse_size
+from audiochunk.config.options import size_in_words
 from audiochunk.errors import ConfigError
 
 CONFIGS = [
@@ -135,7 +137,7 @@ def test_bits_decide_how_codes_are_stored(
         ),
         (
             {"bits": 12, "chunk_bytes": 1},
-            "a chunk of 1 bytes does not hold whole 12-bit codes of 2 bytes; the nearest sizes that do: 2",
+            "a chunk of 1 byte does not hold whole 12-bit codes of 2 bytes; the nearest sizes that do: 2",
         ),
         ({"chunk_bytes": 0}, "chunk_bytes must be at least 1, not 0"),
         ({"chunk_bytes": -3}, "chunk_bytes must be at least 1, not -3"),
@@ -257,9 +259,54 @@ def test_on_error_is_checked_when_made() -> None:
         Options(on_error="warn")  # type: ignore[arg-type]
 
 
-def test_an_unknown_option_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="chunk_size"):
-        BuildConfig.make(chunk_size=2048)
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"bits": 10}, "bits is one of 8, 12, 16, 24, not 10"),
+        ({"bits": "8"}, "bits is one of 8, 12, 16, 24, not '8'"),
+        ({"on_error": "ignore"}, "on_error is one of fail, skip, not 'ignore'"),
+        ({"layout": "stereo"}, "layout is one of blocks, mono, split, not 'stereo'"),
+        ({"chunk_bytes": 2048.0}, "chunk_bytes is a whole number, not 2048.0"),
+        ({"block": 1.5}, "block is a whole number, or auto, or None, not 1.5"),
+        ({"split": 0.5}, "split is text, or None, not 0.5"),
+        ({"include": 1}, "include is a list of text, not 1"),
+        ({"compress": "zstd", "chunks_per_frame": "16"}, "chunks_per_frame is a whole number, not '16'"),
+    ],
+    ids=str,
+)
+def test_what_is_refused_is_told_in_our_words(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        BuildConfig.make(**options)
+    assert str(refused.value) == sentence
+
+
+def test_what_is_refused_in_a_whole_config_is_told_in_the_same_words() -> None:
+    with pytest.raises(ConfigError, match=r"^bits is one of 8, 12, 16, 24, not 7$"):
+        BuildConfig.from_dict({"encoding": {"bits": 7}})
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        ("bit", "is bits meant?"),
+        ("chunk_size", "is chunk_bytes meant?"),
+        ("on_errors", "is on_error meant?"),
+        ("dry_run", "there are bits, quantizer, byte_order, chunk_bytes, block, layout, tail, split, "),
+        ("task", "there are bits, "),
+    ],
+)
+def test_an_unknown_option_is_refused_by_name(option: str, advice: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        BuildConfig.make(**{option: 1})
+    assert str(refused.value).startswith(f"there is no option {option}; {advice}")
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_a_build_knows_the_options_that_are_no_part_of_a_config(append: bool) -> None:
+    with pytest.raises(ConfigError, match=r"^there is no option worker; is workers meant\?$"):
+        audiochunk.build("wavs", "shards", append=append, worker=2)
+    with pytest.raises(ConfigError, match=r"^there is no option task; there are bits, .*, overwrite, append$"):
+        audiochunk.build("wavs", "shards", append=append, task="0/2")
 
 
 @pytest.mark.parametrize("option", ["include", "exclude"])
@@ -345,6 +392,16 @@ def test_parse_size_refuses(text: str) -> None:
 def test_parse_size_refuses_more_digits_than_python_reads() -> None:
     with pytest.raises(ConfigError):
         parse_size("9" * 5000)
+
+
+@given(n=st.integers(0, 10**14))
+def test_a_size_in_words_is_one_that_is_taken(n: int) -> None:
+    assert parse_size(size_in_words(n)) == n
+
+
+@pytest.mark.parametrize(("n", "text"), [(0, "0"), (999, "999"), (5000, "5kB"), (1024, "1KiB"), (2**34, "16GiB")])
+def test_a_size_in_words_has_the_largest_unit_that_fits(n: int, text: str) -> None:
+    assert size_in_words(n) == text
 
 
 def test_shard_size_is_taken_as_text_and_as_a_number() -> None:

@@ -29,6 +29,7 @@ def scale(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_the_tables_are_those_of_the_script(scale: ModuleType) -> None:
     made = scale.tables(1_000_000, 16_000, 1)
     for table in made:
+        assert f"## {table.title}\n" in PAGE
         rows = table.markdown().split("\n\n")[-1].strip()
         assert rows in PAGE, table.title
     assert PAGE.count("\n| --- |") == len(made)
@@ -36,3 +37,15 @@ def test_the_tables_are_those_of_the_script(scale: ModuleType) -> None:
 
 def test_the_limit_of_a_manifest_is_the_one_of_the_format(scale: ModuleType) -> None:
     assert scale.MOST_MANIFEST == MAX_MANIFEST_BYTES
+
+
+@pytest.mark.parametrize("option", ["--hours", "--rate", "--days"])
+@pytest.mark.parametrize("value", ["-5", "0", "nan", "inf", "many"])
+def test_what_is_no_size_is_refused(
+    scale: ModuleType, option: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["scale.py", f"{option}={value}"])
+    with pytest.raises(SystemExit) as ended:
+        scale.main()
+    assert ended.value.code == 2
+    assert f"argument {option}: a number above 0, not '{value}'" in capsys.readouterr().err

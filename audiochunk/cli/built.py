@@ -108,14 +108,17 @@ def print_report(plan: "Plan", report: dict[str, Any], *, out: Path | str, verb:
         was = "was" if report["rebuilt_shards"] == 1 else "were"
         found = count(report["rebuilt_shards"], "shard")
         line("", f"{found} of {whose} did not fit or {was} damaged, and {was} built again")
+    group_by = plan.config.options.group_by
+    placed = "recordings" if group_by == "recording" else f"groups (--group-by {group_by})"
     for name, split in report["splits"].items():
         got = f"{count(split['chunks'], 'chunk')} of {count(split['recordings'], 'recording')}"
         of = "dataset_chunks" if is_part else "chunks"
         if is_part:
-            got += f", {split[of]:,} of {split['dataset_recordings']:,} in the dataset"
+            has = f"{count(split[of], 'chunk')} of {count(split['dataset_recordings'], 'recording')}"
+            got += f", with which the dataset has {has}"
         if split["asked"] is not None:
-            share, its = percent(split[of] / max(1, report[of])), "its " if is_part else ""
-            got += f": {share} of {its}chunks, {percent(split['asked'])} of groups asked for"
+            share = percent(split[of] / max(1, report[of]))
+            got += f": {share} of all chunks; asked for: {percent(split['asked'])} of {placed}"
         line(name, got)
     line("tail loss", f"{percent(report['tail_loss'])} of frames, in incomplete last chunks")
     if report["tail_loss"] > _MUCH_LOSS:

@@ -79,4 +79,5 @@ def card(
         click.echo(f"{printable(str(out / file if out is not None else folder / file))}: {size(n)}")
     missing = lacking(about)
     if missing:
-        click.echo(f"croissant.json lacks what Croissant requires: {', '.join(missing)}; see --help", err=True)
+        named = ", ".join(f"{name} ({option})" for name, option in missing.items())
+        click.echo(f"croissant.json lacks what Croissant requires: {named}", err=True)

@@ -110,9 +110,8 @@ def save_picture(folder: "Folder", out: Path) -> None:
     """Draw the codes and some recordings of a dataset into a PNG file.
 
     Raises:
-        ConfigError: the file cannot be written there.
+        ConfigError: the file cannot be written there, or what draws is not installed.
         OutputExistsError: it is there already.
-        MachineError: what draws is not installed.
     """
     check_file(out, suffix=".png", advice="choose another name")
 

@@ -62,11 +62,11 @@ def verify(
     from audiochunk.tools.verify import verify as look
 
     manifest = read_manifest(folder)
-    shards = chunks = recordings = n_bytes = compared = 0
+    shards = chunks = recordings = skipped = n_bytes = compared = 0
     if not isinstance(manifest, Finding):
         shards = len(manifest.shards)
         chunks = sum(split.chunks for split in manifest.splits.values())
-        recordings = sum(split.recordings for split in manifest.splits.values()) + manifest.skipped
+        recordings, skipped = sum(split.recordings for split in manifest.splits.values()), manifest.skipped
         n_bytes = chunks * manifest.encoding.chunk_bytes
     with bar("verify", n_bytes) as on_bytes:
         findings = look(folder, on_bytes=on_bytes)
@@ -87,6 +87,7 @@ def verify(
             "shards": shards,
             "chunks": chunks,
             "recordings": recordings,
+            "recordings_skipped": skipped,
             "against": None if source is None else compared,
         }
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
@@ -94,6 +95,7 @@ def verify(
         for finding in findings:
             click.echo(str(finding))
         held = f"{count(chunks, 'chunk')} in {count(shards, 'shard')}, {count(recordings, 'recording')}"
+        held += f", {skipped:,} skipped" if skipped else ""
         versus = f"; {compared:,} compared with {printable(str(source))}" if source is not None else ""
         click.echo(count(len(findings), "finding") if findings else f"sound: {held}{versus}")
     if findings:

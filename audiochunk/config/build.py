@@ -1,14 +1,18 @@
 """All that a dataset is made with, in one."""
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
-from audiochunk.config.checks import checked
+from audiochunk.config.checks import checked, require_known
 from audiochunk.config.compression import MAX_FRAME_BYTES, Compression
 from audiochunk.config.encoding import Encoding
-from audiochunk.config.options import Options, parse_size
+from audiochunk.config.options import Options, parse_size, size_in_words
 from audiochunk.errors import ConfigError
+
+#: All of them, as on the command line; "_" is "-" there.
+OPTIONS = (*Encoding.__struct_fields__, *Options.__struct_fields__, "compress", "chunks_per_frame")
 
 
 class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,10 +42,14 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """
         return checked(cls, plain)
 
-    def differences(self, other: "BuildConfig") -> list[str]:
-        """What is otherwise in another configuration, each as "option ours → theirs"."""
+    def differences(self, other: "BuildConfig", *, but: Collection[str] = ()) -> list[str]:
+        """What is otherwise in another configuration, each as "--option ours → theirs"; of options not in `but`."""
         have, want = self._flat(), other._flat()
-        return [f"{key} {_shown(have[key])} → {_shown(want[key])}" for key in want if have[key] != want[key]]
+        return [
+            f"--{key.replace('_', '-')} {_shown(key, have[key])} → {_shown(key, want[key])}"
+            for key in want
+            if have[key] != want[key] and key not in but
+        ]
 
     def altered(self, **options: Any) -> "BuildConfig":
         """The same with other options, given as for `make`.
@@ -73,6 +81,7 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         >>> BuildConfig.make(bits=16, layout="mono").encoding.block is None
         True
         """
+        require_known(options, OPTIONS)
         compression = Compression.parse(
             options.pop("compress", "none"), chunks_per_frame=options.pop("chunks_per_frame", None)
         )
@@ -92,7 +101,12 @@ class BuildConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         )
 
 
-def _shown(value: object) -> str:
+def _shown(key: str, value: object) -> str:
+    """A value as one would type it."""
     if isinstance(value, dict):
         return f"{value['codec']}:{value['level']} with {value['chunks_per_frame']} chunks a frame"
+    if isinstance(value, list) and value:
+        return ", ".join(map(str, value))
+    if key == "shard_size" and isinstance(value, int):
+        return size_in_words(value)
     return "none" if value in (None, [], ()) else str(value)

@@ -63,8 +63,9 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if rest:
             below = self.chunk_bytes - rest
             near = f"{below} or {below + width}" if below else f"{width}"
+            size = "1 byte" if self.chunk_bytes == 1 else f"{self.chunk_bytes} bytes"
             raise ConfigError(
-                f"a chunk of {self.chunk_bytes} bytes does not hold whole {self.bits}-bit codes"
+                f"a chunk of {size} does not hold whole {self.bits}-bit codes"
                 f" of {width} bytes; the nearest sizes that do: {near}"
             )
         if self.layout == "blocks":

@@ -29,6 +29,18 @@ def parse_size(text: str) -> int:
     return int(match[1]) * _SIZE_UNITS[(match[2] or "").lower()]
 
 
+def size_in_words(n: int) -> str:
+    """Bytes as `parse_size` takes them, in the largest unit of which they are a whole number.
+
+    >>> size_in_words(33554432), size_in_words(5000), size_in_words(600)
+    ('32MiB', '5kB', '600')
+    """
+    for unit in sorted(_SIZE_UNITS, key=lambda unit: -_SIZE_UNITS[unit]):
+        if unit and n >= _SIZE_UNITS[unit] and n % _SIZE_UNITS[unit] == 0:
+            return f"{n // _SIZE_UNITS[unit]}{unit if unit == 'k' else unit.capitalize()}B"
+    return str(n)
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which recordings a dataset takes, and where it puts them.
 

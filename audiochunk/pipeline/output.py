@@ -174,7 +174,7 @@ def check_options(manifest: Manifest, folder: Path | str, config: BuildConfig) -
 def _check_options(
     manifest: Manifest, folder: Path | str, config: BuildConfig, *, but: Sequence[str] = (), advice: str
 ) -> None:
-    differing = [text for text in manifest.config.differences(config) if text.partition(" ")[0] not in but]
+    differing = manifest.config.differences(config, but=but)
     if differing:
         raise OutputExistsError(
             str(folder), f"holds a dataset made with other options ({', '.join(differing)})", advice

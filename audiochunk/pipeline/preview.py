@@ -14,6 +14,7 @@ from audiochunk.pipeline.places import forget_stores, objects_at
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan, with_split_file
 from audiochunk.pipeline.run import machine_errors
+from audiochunk.pipeline.splits import check_split
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.manifest import Manifest
 from audiochunk.storage.shard import shard_name
@@ -57,6 +58,7 @@ def preview(
     if append and overwrite:
         raise ConfigError("append and overwrite: a dataset is added to or replaced, not both")
     require_apart(source, out)
+    check_split(config.options)
     if append:
         appended_to(out)
     folder = None if store_of(out) is not None else path_of(out)

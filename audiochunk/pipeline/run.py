@@ -30,6 +30,7 @@ from audiochunk.pipeline.places import forget_stores, objects_at
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan, with_split_file
 from audiochunk.pipeline.seal import seal
+from audiochunk.pipeline.splits import check_split
 from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.manifest import BUILD_FOLDER, RECORDINGS, Manifest
@@ -95,6 +96,7 @@ def build(
         raise ConfigError(f"workers and executor {executor}: a cluster has the workers that it has; leave workers out")
     if append and overwrite:
         raise ConfigError("append and overwrite: a dataset is added to or replaced, not both")
+    check_split(config.options)
     n = 1 if executor is None and any(str(place).startswith(MEMORY) for place in (source, out)) else n
     require_apart(source, out)
     if append:

@@ -52,6 +52,16 @@ def make_splitter(options: Options, table: dict[bytes, str] | None = None) -> Sp
     return Splitter(_by_share(shares, options), dict(shares))
 
 
+def check_split(options: Options) -> None:
+    """See whether a rule can be followed, before anything is looked at; a table's name can be any.
+
+    Raises:
+        ConfigError: it is no rule.
+    """
+    if not (options.split or "").startswith(FILE_PREFIX):
+        make_splitter(options)
+
+
 def parse_shares(spec: str) -> dict[str, Fraction]:
     """Shares by split, as fractions of their sum, in the order given.
 

@@ -42,7 +42,7 @@ class ChunkDataset(Rows):
         split: which part of it.
         cache: of a URL, the folder where shards are kept that were fetched. None means AUDIOCHUNK_CACHE, or else
             audiochunk in XDG_CACHE_HOME or ~/.cache.
-        cache_bytes: that it may hold. None means AUDIOCHUNK_CACHE_BYTES, or else 16 GiB.
+        cache_bytes: that it may hold, also as text ("200GiB"). None means AUDIOCHUNK_CACHE_BYTES, or else 16 GiB.
 
     Raises:
         DatasetError: there is no dataset, or it is damaged.
@@ -58,7 +58,7 @@ class ChunkDataset(Rows):
         split: str = "train",
         *,
         cache: str | os.PathLike[str] | None = None,
-        cache_bytes: int | None = None,
+        cache_bytes: int | str | None = None,
     ) -> None:
         folder: Folder
         if (isinstance(path, str) and not is_url(path)) or isinstance(path, os.PathLike):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from audiochunk.config import parse_size
 from audiochunk.errors import ConfigError, MachineError, printable, reason
 from audiochunk.storage.claims import Scratch, alone, is_ending
 from audiochunk.storage.room import FETCHED_NAME, room_in
@@ -82,7 +83,8 @@ class Cache:
         except OSError as error:
             raise MachineError(
                 f"{printable(error.filename or str(self.folder))}: {reason(error)}; the cache of datasets that lie"
-                " elsewhere is there: make room, or choose another folder (cache=, AUDIOCHUNK_CACHE)"
+                f" elsewhere is there: {'make room, or ' if error.errno in _FULL else ''}choose another folder (cache=,"
+                " AUDIOCHUNK_CACHE)"
             ) from error
 
     def holds(self, name: str) -> bool:
@@ -112,19 +114,16 @@ class Cache:
         return file
 
 
-def default_cache(folder: str | os.PathLike[str] | None = None, limit: int | None = None) -> Cache:
+def default_cache(folder: str | os.PathLike[str] | None = None, limit: int | str | None = None) -> Cache:
     """The cache that is meant: what is not given is AUDIOCHUNK_CACHE and AUDIOCHUNK_CACHE_BYTES, or the user's.
 
     Raises:
-        ConfigError: a limit that is no number of bytes, or nobody knows where the user's folders are.
+        ConfigError: a limit that is no size, or nobody knows where the user's folders are.
     """
-    if limit is None:
-        given = os.environ.get("AUDIOCHUNK_CACHE_BYTES") or str(DEFAULT_BYTES)
-        if not (given.isascii() and given.isdecimal()):
-            raise ConfigError(f"AUDIOCHUNK_CACHE_BYTES={given}: give a number of bytes")
-        limit = int(given)
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-        raise ConfigError(f"cache_bytes must be a number of bytes, 0 or more, not {limit!r}")
+    name = "cache_bytes"
+    if limit is None and (limit := os.environ.get("AUDIOCHUNK_CACHE_BYTES") or None) is not None:
+        name = "AUDIOCHUNK_CACHE_BYTES"
+    limit = _bytes_meant(name, DEFAULT_BYTES if limit is None else limit)
     try:
         folder = folder or os.environ.get("AUDIOCHUNK_CACHE") or _of_the_user() / "audiochunk"
         # By one path, however it is spelled: what this process is at in it is known by that.
@@ -133,6 +132,17 @@ def default_cache(folder: str | os.PathLike[str] | None = None, limit: int | Non
         raise ConfigError(
             "this user has no home folder for the cache to lie in: name another with cache= or AUDIOCHUNK_CACHE"
         ) from error
+
+
+def _bytes_meant(name: str, limit: object) -> int:
+    if isinstance(limit, str):
+        try:
+            return parse_size(limit)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from None
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        raise ConfigError(f"{name} must be a number of bytes, 0 or more, or a size such as '2GiB', not {limit!r}")
+    return limit
 
 
 def _of_the_user() -> Path:

@@ -1,7 +1,9 @@
 """What a store is reached with: a filesystem of fsspec's, one for each process."""
 
 import os
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from audiochunk.storage.urls import store_class
 
@@ -37,3 +39,22 @@ class Connection:
                 made.retries = _S3FS_RETRIES
             held = self._held = os.getpid(), made
         return held[1]
+
+    def endpoint(self) -> str:
+        """Where S3 is looked for, with no credentials, path or query in it; empty of other stores, or where unknown."""
+        if self._scheme not in ("s3", "s3a"):
+            return ""
+        url = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+        with suppress(Exception):  # what libraries keep to themselves may be otherwise tomorrow
+            held = self._held
+            url = (held and (held[1].endpoint_url or held[1]._s3.meta.endpoint_url)) or url
+        return _shown(url)
+
+
+def _shown(url: str) -> str:
+    try:
+        scheme, address = urlsplit(url if "://" in url else f"//{url}")[:2]
+    except ValueError:
+        return ""
+    address = address.rpartition("@")[2]
+    return f"{scheme}://{address}" if scheme else address

@@ -272,7 +272,8 @@ class Objects:
 
     def _refused(self, error: Exception, done: str, name: str) -> Exception:
         if not is_missing(error):
-            return StoreError(self.url_of(name).rstrip("/"), *refusal(error, done))
+            told = refusal(error, done, scheme=self._scheme, endpoint=self._connection.endpoint())
+            return StoreError(self.url_of(name).rstrip("/"), *told)
         if done == "written":
             return StoreError(self.url_of(name), "could not be written: there is no such bucket or folder", "make it")
         return self._missing(name)

@@ -7,8 +7,10 @@ signed, or a token that was given where the name of a file was expected.
 import errno
 from typing import Any
 
+from audiochunk.errors import printable
+
 _DENIED = "check the credentials, and that they may do this"
-_NETWORK = "check the network and the endpoint, and try again"
+_KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what else docs/remote.md names"
 _LATER = "try again later"
 # `rclone serve s3` (1.75) is one.
 _CHECKSUM = (
@@ -31,6 +33,8 @@ _NO_CREDENTIALS = {
     "RefreshError",
     "LocalTokenNotFoundError",
 }
+# Of an endpoint that is no URL.
+_NO_ENDPOINT = {"ValueError", "EndpointResolutionError"}
 # Of the Hub, which says the same of what is not there and of what these credentials may not see.
 _NO_REPOSITORY = {"RepositoryNotFoundError", "BucketNotFoundError"}
 _CUT_WITHIN = {
@@ -96,19 +100,26 @@ def is_there_already(error: Exception) -> bool:
     return isinstance(error, FileExistsError) or _status(error) == 412
 
 
-def refusal(error: Exception, done: str) -> tuple[str, str]:
+def refusal(error: Exception, done: str, *, scheme: str = "", endpoint: str = "") -> tuple[str, str]:
     """What happened, and what to do.
 
     Args:
         error: that a library raised.
         done: to the object, such as "read".
+        scheme: of the store's URLs.
+        endpoint: that was asked, as it may be shown; empty where that is not known.
     """
+    network = f"check the network and the endpoint{f' {printable(endpoint)}' if endpoint else ''}, and try again"
     names, status, kind = _names(error), _status(error), type(error).__name__
     code = _code(error)
     of = f" ({', '.join(part for part in (kind, code, '' if status is None else str(status)) if part)})"
     could_not = f"could not be {done}"
+    if names & _NO_ENDPOINT and not endpoint.startswith(("http://", "https://")) and endpoint:
+        what = f"the endpoint {printable(endpoint)} is no URL"
+        return f"{could_not}: {what}{of}", f"give it as one, such as http://{printable(endpoint.rpartition('://')[2])}"
     if names & _NO_CREDENTIALS:
-        return f"{could_not}: no credentials were found{of}", "set them as the store's library wants them"
+        how = _KEYS if scheme in ("s3", "s3a") else "set them as the store's library wants them (docs/remote.md)"
+        return f"{could_not}: no credentials were found{of}", how
     if names & _NO_REPOSITORY:
         what = "there is no such repository, or these credentials may not see it"
         return f"{could_not}: {what}{of}", "check its name, HF_TOKEN, and whether it asks for an agreement"
@@ -118,15 +129,15 @@ def refusal(error: Exception, done: str) -> tuple[str, str]:
     if isinstance(error, PermissionError) or status in (401, 403) or str(error).startswith("Forbidden: "):
         return f"{could_not}: access is denied{of}", _DENIED
     if isinstance(error, TimeoutError) or names & _LATE:
-        return f"{could_not}: there was no answer in time{of}", _NETWORK
+        return f"{could_not}: there was no answer in time{of}", network
     if isinstance(error, ShortError):
         return f"{could_not}: {error}", "look whether the object is whole, and try again"
     if "FlexibleChecksumError" in names:
         return f"{could_not}: other bytes came than the store's checksum is of", _CHECKSUM
     if names & _CUT_WITHIN or (names & _CUT and not names & _UNREACHED):
-        return f"{could_not}: the connection was cut, again and again{of}", _NETWORK
+        return f"{could_not}: the connection was cut, again and again{of}", network
     if isinstance(error, ConnectionError) or names & _UNREACHED:
-        return f"{could_not}: the store cannot be reached{of}", _NETWORK
+        return f"{could_not}: the store cannot be reached{of}", network
     if status is not None and status >= 500:
         return f"{could_not}: the store fails, again and again{of}", _LATER
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):

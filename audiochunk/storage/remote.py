@@ -230,7 +230,7 @@ def folder_at(
     path: "str | os.PathLike[str] | RemoteFolder",
     *,
     cache: str | os.PathLike[str] | None = None,
-    cache_bytes: int | None = None,
+    cache_bytes: int | str | None = None,
 ) -> Folder:
     """The folder that a path or a URL means.
 

@@ -202,7 +202,8 @@ class _Comparison:
             yield Finding(path, "content", "samples that can be decoded", str(error.args[1]))
             return
         if first is not None:
-            more = f"; {count_of(n_wrong)} of {n_chunks * self._encoding.chunk_bytes:,} differ"
+            of = f"{n_chunks * self._encoding.chunk_bytes:,}"
+            more = f"; {count_of(n_wrong)} of {of} {'differs' if n_wrong == 1 else 'differ'}"
             yield replace(first, found=first.found + more)
         if clipped != row.clipped:
             yield Finding(path, "clipped", shown(row.clipped), shown(clipped))

@@ -102,7 +102,7 @@ class Evaluation:
         first: the chunks of the split that models have scores of, from its first; None without models.
 
     Raises:
-        ConfigError: no such codec or split, scores that do not fit, or no chunks.
+        ConfigError: no such codec or split, codecs of which none is there, scores that do not fit, or no chunks.
         DatasetError: the dataset is damaged.
     """
 
@@ -121,6 +121,10 @@ class Evaluation:
         self._names = [name for name in NAMES if codecs is None or name in codecs]
         self._codecs = [CODECS[name] for name in self._names if name in CODECS and CODECS[name].missing() is None]
         self._scores = scores
+        lacking = {name: CODECS[name].missing() for name in self._names if name in CODECS}
+        # One among several is a row that says so.
+        if codecs and not scores and len(lacking) == len(self._names) and all(lacking.values()):
+            raise ConfigError("not there: " + "; ".join(f"{name}: {how}" for name, how in lacking.items()))
         names = [split] if split is not None else sorted(Manifest.read(folder).splits)
         self._datasets = {name: ChunkDataset(folder, name) for name in names}
         self.first = self._scored()

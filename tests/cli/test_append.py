@@ -73,10 +73,10 @@ def test_shares_are_those_of_the_whole_dataset(cli: Cli, wavs: Path) -> None:
     lines = [line.split() for line in cli("build", "wavs", "--out", "shards", "--append").stdout.splitlines()]
     manifest = audiochunk.open(wavs.parent / "shards").manifest
     said = {line[0]: " ".join(line[1:]) for line in lines if line and line[0] in manifest.splits}
-    rest = "of its chunks, 50 % of groups asked for"
+    rest = "of all chunks; asked for: 50 % of recordings"
     assert said == {
-        "train": f"0 chunks of 0 recordings, 40 of 2 in the dataset: 33.3 % {rest}",
-        "val": f"40 chunks of 2 recordings, 80 of 4 in the dataset: 66.7 % {rest}",
+        "train": "0 chunks of 0 recordings, with which the dataset has 40 chunks of 2 recordings: 33.3 % " + rest,
+        "val": "40 chunks of 2 recordings, with which the dataset has 80 chunks of 4 recordings: 66.7 % " + rest,
     }
     assert {name: split.chunks for name, split in manifest.splits.items()} == {"train": 40, "val": 80}
 

@@ -187,8 +187,11 @@ def test_asked_and_achieved_shares_are_printed(cli: Cli, wavs: Path) -> None:
     done = cli("build", wavs, "--out", "shards", "--split", "train=0.5,val=0.5,test=0")
     shares = [line for line in done.stdout.splitlines() if "asked for" in line]
     assert len(shares) == 3
-    assert "50 % of groups asked for" in shares[1]
+    assert shares[1].endswith(" % of all chunks; asked for: 50 % of recordings")
     assert "warning: split test gets no chunks" in done.stderr
+    grouped = ["--split", "train=0.5,val=0.5", "--group-by", "folder"]
+    done = cli("build", wavs, "--out", "grouped", *grouped)
+    assert "asked for: 50 % of groups (--group-by folder)" in done.stdout
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

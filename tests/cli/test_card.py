@@ -44,7 +44,10 @@ def test_both_files_are_written_and_the_same_command_writes_them_again(dataset: 
 def test_what_croissant_misses_is_said(dataset: Path) -> None:
     done = card(dataset, "--license", "mit")
     assert done.returncode == 0
-    assert done.stderr == "croissant.json lacks what Croissant requires: url, creator, datePublished; see --help\n"
+    assert done.stderr == (
+        "croissant.json lacks what Croissant requires: url (--url), creator (--creator or --organization),"
+        " datePublished (--published)\n"
+    )
 
 
 def test_options_are_heard(dataset: Path, tmp_path: Path) -> None:

@@ -66,9 +66,11 @@ def test_models_stand_in_the_table(shards: Path, tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_listed_with_how_to_get_it(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    done = run(shards, "--codec", "flac-cli-8", "--max-chunks", 1)
+    done = run(shards, "--codec", "flac-cli-8", "--codec", "gzip-9", "--max-chunks", 1)
     assert done.exit_code == 0
     assert done.output.endswith("\nnot there\n  flac-cli-8: apt install flac\n")
+    alone = run(shards, "--codec", "flac-cli-8")
+    assert (alone.exit_code, alone.output) == (2, "audiochunk: not there: flac-cli-8: apt install flac\n")
 
 
 @pytest.mark.parametrize(

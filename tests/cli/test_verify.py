@@ -33,7 +33,7 @@ def damaged(tmp_path: Path) -> Path:
 def test_a_sound_dataset_is_0_and_one_line() -> None:
     done = verify(V1 / "u8-blocks")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "sound: 25 chunks in 3 shards, 9 recordings\n"
+    assert done.stdout == "sound: 25 chunks in 3 shards, 7 recordings, 2 skipped\n"
 
 
 def test_a_damaged_one_is_5_a_line_a_finding_and_a_verdict(damaged: Path) -> None:
@@ -54,7 +54,8 @@ def test_json_holds_the_same(damaged: Path) -> None:
     assert {key: report[key] for key in report if key != "findings"} == {
         "shards": 3,
         "chunks": 25,
-        "recordings": 9,
+        "recordings": 7,
+        "recordings_skipped": 2,
         "against": None,
     }
     assert json.loads(verify(V1 / "u8-blocks", "--json").stdout)["findings"] == []
@@ -63,7 +64,7 @@ def test_json_holds_the_same(damaged: Path) -> None:
 def test_against_compares_with_the_recordings(tmp_path: Path) -> None:
     done = verify(V1 / "u8-blocks-zstd", "--against", V1 / "wavs")
     assert done.returncode == 0
-    assert done.stdout == f"sound: 25 chunks in 3 shards, 9 recordings; 9 compared with {V1 / 'wavs'}\n"
+    assert done.stdout == f"sound: 25 chunks in 3 shards, 7 recordings, 2 skipped; 9 compared with {V1 / 'wavs'}\n"
     wavs = Path(shutil.copytree(V1 / "wavs", tmp_path / "wavs"))
     (wavs / "speech-32.wav").unlink()
     done = verify(V1 / "u8-blocks", "--against", wavs)

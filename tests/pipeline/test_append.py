@@ -394,7 +394,7 @@ def test_a_new_recording_that_is_damaged_ends_an_append_or_is_skipped(source: Pa
     manifest = append(source, out, options={"on_error": "skip"}).manifest
     assert (manifest.skipped, manifest.options.on_error, manifest.generations) == (1, "skip", 2)
     assert verify(out) == []
-    with pytest.raises(OutputExistsError, match="on_error skip → fail"):
+    with pytest.raises(OutputExistsError, match="--on-error skip → fail"):
         append(source, out, options={"on_error": "fail"})
 
 
@@ -402,14 +402,14 @@ def test_a_new_recording_that_is_damaged_ends_an_append_or_is_skipped(source: Pa
     ("made", "given", "named"),
     [
         ({}, {"bits": 16}, "bits 8 → 16"),
-        ({}, {"layout": "mono"}, ".*layout blocks → mono"),
-        ({}, {"shard_size": "1MiB"}, "shard_size 600 → 1048576"),
+        ({}, {"layout": "mono"}, "block auto → none, --layout blocks → mono"),
+        ({}, {"shard_size": "1MiB"}, "shard-size 600 → 1MiB"),
         ({}, {"compress": "zstd"}, "compress none → "),
         ({"compress": "zstd:9", "chunks_per_frame": 4}, {"compress": "none"}, "compress .* → none"),
         ({"compress": "zstd:9", "chunks_per_frame": 4}, {"compress": "zstd:3"}, "compress"),
         ({"compress": "zstd:9"}, {"chunks_per_frame": 3}, "compress"),
         ({}, {"split": "train=1"}, "split none → train=1"),
-        (SHARES, {"split_seed": 4}, "split_seed 3 → 4"),
+        (SHARES, {"split_seed": 4}, "split-seed 3 → 4"),
         ({}, {"exclude": ["*.flac"]}, "exclude none → "),
         ({"tail": "pad"}, {"tail": "drop"}, "tail pad → drop"),
     ],
@@ -420,7 +420,7 @@ def test_other_options_than_those_of_the_dataset_are_named_and_refused(
     build(source, out, **made)
     write(source, SECOND)
     before = files_of(out)
-    with pytest.raises(OutputExistsError, match=rf"made with other options \({named}.*leave them out") as refused:
+    with pytest.raises(OutputExistsError, match=rf"made with other options \(--{named}.*leave them out") as refused:
         append(source, out, options=given)
     assert refused.value.exit_code == 2
     assert files_of(out) == before

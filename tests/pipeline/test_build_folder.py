@@ -297,4 +297,4 @@ def test_a_later_build_is_told_what_the_interrupted_one_was_begun_with(folder: P
         assert before is None
     with entered(folder, BuildConfig(), fsync=False) as (_, before):
         assert before == first
-    assert first.differences(BuildConfig()) == ["bits 16 → 8", "shard_size 1048576 → 33554432"]
+    assert first.differences(BuildConfig()) == ["--bits 16 → 8", "--shard-size 1MiB → 32MiB"]

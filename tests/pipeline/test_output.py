@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from audiochunk.config import BuildConfig
-from audiochunk.errors import DatasetError, OutputDamagedError, OutputExistsError
+from audiochunk.errors import ConfigError, DatasetError, OutputDamagedError, OutputExistsError
 from audiochunk.pipeline import run
+from audiochunk.pipeline.array.job import save_plan
 from audiochunk.pipeline.output import (
     Output,
     check_options,
@@ -20,6 +21,7 @@ from audiochunk.pipeline.output import (
     clear,
     look,
 )
+from audiochunk.pipeline.preview import preview
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.manifest import Manifest
 from audiochunk.storage.recordings import RecordingRow
@@ -290,17 +292,28 @@ def test_equal_options_pass(source: Path, folder: Path) -> None:
     check_options(manifest, folder, manifest.config)
 
 
+@pytest.mark.parametrize("split", ["0.9", "train:0.9 val:0.1", ""])
+def test_a_rule_of_splits_that_is_none_is_told_before_it_is_compared(source: Path, folder: Path, split: str) -> None:
+    build(source, folder)
+    config = BuildConfig.make(**OPTIONS, split=split)
+    for made in (run.build, preview, save_plan):
+        with pytest.raises(ConfigError, match=r"split is a list like train=0\.98,val=0\.02"):
+            made(source, folder, config, workers=1)
+
+
 @pytest.mark.parametrize(
     ("options", "shown"),
     [
-        ({"bits": 16}, "(bits 8 → 16)"),
-        ({"chunk_bytes": 32, "tail": "pad"}, "(chunk_bytes 64 → 32, tail drop → pad)"),
-        ({"layout": "mono"}, "(block auto → none, layout blocks → mono)"),
-        ({"include": ["*.wav"]}, "(include none → "),
-        ({"split": "train=1"}, "(split none → train=1)"),
-        ({"on_error": "fail"}, "(on_error skip → fail)"),
-        ({"compress": "zstd:7"}, "(compress none → "),
-        ({"shard_size": "1k"}, "(shard_size 320 → 1000)"),
+        ({"bits": 16}, "(--bits 8 → 16)"),
+        ({"chunk_bytes": 32, "tail": "pad"}, "(--chunk-bytes 64 → 32, --tail drop → pad)"),
+        ({"layout": "mono"}, "(--block auto → none, --layout blocks → mono)"),
+        ({"include": ["*.wav"]}, "(--include none → *.wav)"),
+        ({"exclude": ["*.mp3", "b/*"]}, "(--exclude none → *.mp3, b/*)"),
+        ({"split": "train=1"}, "(--split none → train=1)"),
+        ({"on_error": "fail"}, "(--on-error skip → fail)"),
+        ({"compress": "zstd:7"}, "(--compress none → "),
+        ({"shard_size": "1k"}, "(--shard-size 320 → 1kB)"),
+        ({"shard_size": 2**25}, "(--shard-size 320 → 32MiB)"),
     ],
 )
 def test_other_options_are_named(source: Path, folder: Path, options: dict[str, Any], shown: str) -> None:

@@ -836,7 +836,7 @@ def test_options_that_changed_since_an_interrupted_build_are_named(
     changed = BuildConfig.make(**{"shard_size": SMALL_SHARDS, **other})
     run.build(wavs, tmp_path / "out", changed, workers=1)
     [sentence] = caplog.messages
-    assert f"had other options ({next(iter(other))} " in sentence
+    assert f"had other options (--{next(iter(other)).replace('_', '-')} " in sentence
     run.build(wavs, tmp_path / "fresh", changed, workers=1)
     assert files_of(tmp_path / "out") == files_of(tmp_path / "fresh")
 

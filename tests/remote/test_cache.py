@@ -104,7 +104,7 @@ def test_full_disk_is_the_machine(tmp_path: Path) -> None:
     def fails(file: BinaryIO) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(MachineError, match=r"no space left on device; the cache .* AUDIOCHUNK_CACHE"):
+    with pytest.raises(MachineError, match=r"no space left on device; the cache .*: make room, .* AUDIOCHUNK_CACHE"):
         read(Cache(tmp_path), X, fails)
     (tmp_path / "file").touch()
     with pytest.raises(MachineError, match="not a directory"):
@@ -225,16 +225,36 @@ def test_default_is_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert default_cache("~/mine", 5) == Cache(tmp_path / "mine", 5)
 
 
-@pytest.mark.parametrize("limit", [-1, 1.5, True, "5"])
+@pytest.mark.parametrize(("text", "limit"), [("123", 123), ("2GiB", 2**31), ("500k", 500_000)])
+def test_limit_is_a_size_as_of_shards(monkeypatch: pytest.MonkeyPatch, text: str, limit: int) -> None:
+    monkeypatch.setenv("AUDIOCHUNK_CACHE_BYTES", text)
+    assert default_cache().limit == limit
+    monkeypatch.setenv("AUDIOCHUNK_CACHE_BYTES", "1")
+    assert default_cache(None, text).limit == limit
+
+
+@pytest.mark.parametrize("limit", [-1, 1.5, True])
 def test_limit_is_a_number_of_bytes(limit: object) -> None:
     with pytest.raises(ConfigError, match="cache_bytes must be a number of bytes"):
         default_cache(None, limit)  # type: ignore[arg-type]
 
 
-def test_limit_of_the_environment_is_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUDIOCHUNK_CACHE_BYTES", "16GB")
-    with pytest.raises(ConfigError, match="AUDIOCHUNK_CACHE_BYTES=16GB: give a number of bytes"):
+def test_limit_that_is_no_size_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"^cache_bytes: size '-5' is not a number of bytes like 4096, 500k, 32MiB"):
+        default_cache(None, "-5")
+    monkeypatch.setenv("AUDIOCHUNK_CACHE_BYTES", "plenty")
+    with pytest.raises(ConfigError, match=r"^AUDIOCHUNK_CACHE_BYTES: size 'plenty' is not a number of bytes"):
         default_cache()
+
+
+def test_advice_for_a_folder_that_cannot_be_written_is_another_folder(tmp_path: Path) -> None:
+    def fails(file: BinaryIO) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with pytest.raises(MachineError, match="permission denied") as refused:
+        read(Cache(tmp_path), X, fails)
+    assert "make room" not in str(refused.value)
+    assert str(refused.value).endswith("choose another folder (cache=, AUDIOCHUNK_CACHE)")
 
 
 def test_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

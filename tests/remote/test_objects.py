@@ -204,16 +204,27 @@ def test_fetch_notices_that_the_object_was_written_to(proxy: Proxy, s3: str, sma
 def test_store_that_is_not_there_is_told(s3: str, environment: pytest.MonkeyPatch) -> None:
     with socket.socket() as nobody:  # its port is taken, and does not listen
         nobody.bind(("127.0.0.1", 0))
-        environment.setenv("AWS_ENDPOINT_URL", f"http://user:odd-password@127.0.0.1:{nobody.getsockname()[1]}")
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        environment.setenv("AWS_ENDPOINT_URL", f"http://user:odd-password@{address}")
         with pytest.raises(StoreError, match="the store cannot be reached") as caught:
             Objects(s3).read("a")
+    assert f"the endpoint http://{address}, and try again" in str(caught.value)
+    assert "odd-password" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+@pytest.mark.parametrize("given", ["127.0.0.1:15555", "user:odd-password@127.0.0.1:15555", "ftp://127.0.0.1:15555"])
+def test_endpoint_that_is_no_url_is_told(environment: pytest.MonkeyPatch, name: str, given: str) -> None:
+    environment.setenv(name, given)
+    with pytest.raises(StoreError, match=r"15555 is no URL .*; give it as one, such as http://127") as caught:
+        Objects("s3://bucket/folder").read("a")
     assert "odd-password" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_missing_credentials_are_told(s3: str, environment: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         environment.delenv(name)
-    with pytest.raises(StoreError, match="no credentials were found"):
+    with pytest.raises(StoreError, match=r"no credentials were found.*; set AWS_ACCESS_KEY_ID and AWS_SECRET_"):
         Objects(s3).read("a", 0, 1)
 
 

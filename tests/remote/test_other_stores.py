@@ -57,7 +57,7 @@ def test_a_dataset_is_built_read_and_replaced_as_in_a_folder(
     assert_same(audiochunk.open(out), audiochunk.open(local))
     done = CliRunner().invoke(cli, ["verify", out, "--against", f"{store}/wavs"])
     assert (done.exit_code, "6 compared with" in done.output) == (0, True), done.output
-    with pytest.raises(OutputExistsError, match=r"made with other options \(bits 8 → 16\)"):
+    with pytest.raises(OutputExistsError, match=r"made with other options \(--bits 8 → 16\)"):
         make(bits=16)
     make(bits=16, overwrite=True)
     assert objects_of(out) == built(wavs, tmp_path / "other", shard_size=SHARD, bits=16)

@@ -73,7 +73,20 @@ def test_one_changed_sample_is_found_where_it_is(wavs: Path, name: str) -> None:
         chunk -= shard.chunks
     assert (finding.file, finding.place) == (shard.name, f"chunk {chunk}, code 5 (speech/mono-16.wav)")
     assert "ff" in finding.expected
-    assert finding.found.endswith(f"of {row.chunks * manifest.encoding.chunk_bytes:,} differ")
+    assert f"of {row.chunks * manifest.encoding.chunk_bytes:,} differ" in finding.found
+
+
+def test_one_byte_that_differs_is_one(tmp_path: Path) -> None:
+    sf.write(tmp_path / "a.wav", np.zeros(2048, np.int16), 8000, subtype="PCM_16")
+    wavs = tmp_path / "wavs"
+    wavs.mkdir()
+    (tmp_path / "a.wav").rename(wavs / "a.wav")
+    audiochunk.build(wavs, tmp_path / "out", workers=1, fsync=False)
+    data = bytearray((wavs / "a.wav").read_bytes())
+    data[-2:] = b"\xff\x7f"
+    (wavs / "a.wav").write_bytes(data)
+    [finding] = verify_against(tmp_path / "out", wavs)
+    assert finding.found.endswith("; 1 byte of 2,048 differs")
 
 
 def test_changed_data_whose_digests_are_right_is_found(tmp_path: Path) -> None:

@@ -368,8 +368,13 @@ def test_rows_of_an_append_that_is_not_finished_are_not_told_of(raw: Path, tmp_p
 
 
 def test_what_croissant_requires_is_known() -> None:
-    assert lacking(About(name="x")) == ["license", "url", "creator", "datePublished"]
-    assert lacking(ABOUT) == []
+    assert lacking(About(name="x")) == {
+        "license": "--license",
+        "url": "--url",
+        "creator": "--creator or --organization",
+        "datePublished": "--published",
+    }
+    assert lacking(ABOUT) == {}
 
 
 @pytest.mark.parametrize(
@@ -481,7 +486,7 @@ def test_a_card_may_lie_elsewhere(raw: Path, tmp_path: Path) -> None:
     write_card(raw, ABOUT, out=tmp_path / "drafts")
     assert sorted(os.listdir(tmp_path / "drafts")) == [README, CROISSANT]
     assert not (raw / README).exists()
-    with pytest.raises(ConfigError, match="is not a folder"):
+    with pytest.raises(ConfigError, match="is not a folder; make it first"):
         write_card(raw, ABOUT, out=tmp_path / "nowhere")
 
 

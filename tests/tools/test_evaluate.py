@@ -2,6 +2,7 @@ import bz2
 import gzip
 import lzma
 import os
+import sys
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
@@ -202,6 +203,17 @@ def test_a_codec_that_is_missing_says_how_to_get_it(shards: Path, monkeypatch: p
         assert plain["missing"] == "apt install wavpack"
         assert plain["compressed_bytes"] is plain["bits_per_byte"] is plain["ratio"] is None
         assert "missing" not in rows["gzip-9", convention].plain()
+
+
+def test_codecs_of_which_none_is_there_are_refused(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "brotli", None)
+    with pytest.raises(ConfigError, match=r"^not there: brotli: pip install 'audiochunk\[codecs\]'$"):
+        Evaluation(shards, codecs=["brotli"])
+    with pytest.raises(ConfigError, match=r"^not there: brotli: pip install '.*'; wavpack: apt install wavpack$"):
+        Evaluation(shards, codecs=["brotli", "wavpack"])
+    assert Evaluation(shards, codecs=["brotli", "entropy-0"]).n_bytes
+    Evaluation(shards, split="val", codecs=["brotli"], scores=[Scores("model", np.ones(1))])
 
 
 def test_headers_of_silence_are_no_more_than_there_is(tmp_path: Path) -> None:

@@ -109,8 +109,8 @@ def test_what_is_silent_only_at_these_bits_is_not_said_to_be_silence(tmp_path: P
     waves = {"a.wav": hum, "b.wav": np.zeros(9000, np.int16), "c.wav": speech(1)}
     subtypes = {"a.wav": "ALAW", "b.wav": "PCM_U8"}
     first, second, chunks = findings(tmp_path, waves, subtypes=subtypes, bits=8)
-    assert first == "1 recording is nothing but silence (b.wav): any model codes them for nothing."
-    assert second == "At 8 bits, 1 recording has no code but that of silence (a.wav): any model codes them for nothing."
+    assert first == "1 recording is nothing but silence (b.wav): coded for nothing by any model."
+    assert second == "At 8 bits, 1 recording has no code but that of silence (a.wav): coded for nothing by any model."
     assert chunks.startswith("43.5 % of chunks hold one code throughout at 8 bits, that of silence in 43.5 % (most in")
     all_bits = findings(tmp_path / "all bits", waves, subtypes=subtypes, bits=16)
     assert next(s for s in all_bits if "silence" in s) == first

@@ -15,12 +15,13 @@ from audiochunk.pipeline.array.task import ArrayTask
 from audiochunk.pipeline.cluster.site import difference
 from audiochunk.pipeline.executors import Workers, usable_cpus
 from audiochunk.pipeline.failures import Failure
-from audiochunk.pipeline.inputs import require_folders
+from audiochunk.pipeline.inputs import require_apart, require_folders
 from audiochunk.pipeline.making import describe_and_advise, shard_task
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan
 from audiochunk.pipeline.run import machine_errors
 from audiochunk.pipeline.shards import ShardResult, ShardTask, keep_shard, make_shard, record_path
+from audiochunk.pipeline.splits import check_split
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.files import fsync_path
 from audiochunk.storage.manifest import BUILD_FOLDER, PLAN, SEALING, Manifest
@@ -57,7 +58,9 @@ def save_plan(
         ConfigError, InputError, RecordingsError, OutputExistsError, MachineError: as `build` does.
     """
     watcher = watcher or Watcher()
+    check_split(config.options)
     require_folders(source, out)
+    require_apart(source, out)
     folder = Path(out).absolute()
     with machine_errors(folder):
         _require_no_dataset(folder, overwrite=overwrite)

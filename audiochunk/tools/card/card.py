@@ -65,7 +65,7 @@ def write_card(
 
 def _check(to: Path, *, overwrite: bool) -> None:
     if not to.is_dir():
-        raise ConfigError(f"{printable(str(to))} is not a folder")
+        raise ConfigError(f"{printable(str(to))} is not a folder; make it first")
     for name in (README, CROISSANT):
         path = to / name
         if path.is_dir() and not path.is_symlink():

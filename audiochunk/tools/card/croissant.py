@@ -134,15 +134,15 @@ def croissant(held: Holdings, about: About, *, description: str, checksums: Mapp
     return mark_croissant(made)
 
 
-def lacking(about: About) -> list[str]:
-    """What Croissant requires and nobody has said, in its words."""
+def lacking(about: About) -> dict[str, str]:
+    """What Croissant requires and nobody has said, in its words, and the options of `audiochunk card` that say it."""
     said = {
-        "license": about.license,
-        "url": about.url,
-        "creator": about.creators or about.organizations,
-        "datePublished": about.published,
+        "license": (about.license, "--license"),
+        "url": (about.url, "--url"),
+        "creator": (about.creators or about.organizations, "--creator or --organization"),
+        "datePublished": (about.published, "--published"),
     }
-    return [name for name, value in said.items() if not value]
+    return {name: option for name, (value, option) in said.items() if not value}
 
 
 def _files(held: Holdings, checksums: Mapping[str, str]) -> list[Node]:

@@ -197,12 +197,12 @@ def _silence(facts: "Facts") -> Iterator[str]:
     if (silent & ~cut).any():
         yield (
             f"{_count(facts, silent & ~cut, 'is', 'are')} nothing but silence"
-            f" ({_names(facts, silent & ~cut, samples)}): any model codes them for nothing."
+            f" ({_names(facts, silent & ~cut, samples)}): coded for nothing by any model."
         )
     if (silent & cut).any():
         yield (
             f"At {bits} bits, {_count(facts, silent & cut, 'has', 'have')} no code but that of silence"
-            f" ({_names(facts, silent & cut, samples)}): any model codes them for nothing."
+            f" ({_names(facts, silent & cut, samples)}): coded for nothing by any model."
         )
     empty, constant = (int(columns[name].sum()) for name in ("silent_chunks", "constant_chunks"))
     if constant >= _SHARE * max(1, n_chunks):

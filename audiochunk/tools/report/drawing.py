@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from audiochunk.errors import MachineError
+from audiochunk.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,13 +48,17 @@ def require_report_extra() -> None:
     """See that what draws and fills in the page is installed.
 
     Raises:
-        MachineError: it is not.
+        ConfigError: it is not.
     """
-    try:
-        import jinja2  # noqa: F401
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MachineError(f"{error.name} is not installed: pip install 'audiochunk[report]'") from error
+    lacking = []
+    for name in ("matplotlib", "jinja2"):
+        try:
+            import_module(name)
+        except ImportError:
+            lacking.append(name)
+    if lacking:
+        needed = f"{' and '.join(lacking)}, which {'is' if len(lacking) == 1 else 'are'} not installed"
+        raise ConfigError(f"reports and pictures need {needed}: pip install 'audiochunk[report]'")
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def page(
 
     Raises:
         DatasetError: there is no dataset, or it is damaged.
-        MachineError: matplotlib or Jinja is not installed.
+        ConfigError: matplotlib or Jinja is not installed.
     """
     require_report_extra()
     manifest = Manifest.read(folder)

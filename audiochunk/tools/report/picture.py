@@ -34,7 +34,7 @@ def picture(folder: "Folder", *, gallery: int = 12, seed: int = 0) -> bytes:
 
     Raises:
         DatasetError: there is no dataset, or it is damaged.
-        MachineError: matplotlib or Jinja is not installed.
+        ConfigError: matplotlib or Jinja is not installed.
     """
     require_report_extra()
     with style():

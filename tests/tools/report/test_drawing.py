@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from audiochunk.errors import MachineError
+from audiochunk.errors import ConfigError
 from audiochunk.tools.report.drawing import PRINT, Palette, canvas, panel, png, require_report_extra, style, svg
 
 if TYPE_CHECKING:
@@ -91,5 +91,13 @@ def test_a_picture_is_the_same_bytes_every_time() -> None:
 @pytest.mark.parametrize("name", ["matplotlib", "jinja2"])
 def test_a_missing_extra_is_told_with_how_to_get_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, name, None)
-    with pytest.raises(MachineError, match=r"is not installed: pip install 'audiochunk\[report\]'"):
+    with pytest.raises(ConfigError, match=r"is not installed: pip install 'audiochunk\[report\]'"):
         require_report_extra()
+
+
+def test_what_is_missing_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("matplotlib", "jinja2"):
+        monkeypatch.setitem(__import__("sys").modules, name, None)
+    with pytest.raises(ConfigError, match="need matplotlib and jinja2, which are not installed: pip install") as told:
+        require_report_extra()
+    assert str(told.value).count("audiochunk[report]") == 1
