@@ -164,7 +164,8 @@ def test_unusable_recordings_end_the_build_with_4_and_are_all_listed(cli: Cli, w
         (["wavs/speaker-0/0.wav", "--out", "o"], 4, "not a folder"),
         (["wavs", "--out", "o", "--include", "*.flac"], 4, "no recordings"),
         (["wavs", "--out", "o", "--chunk-bytes", "1000000"], 4, "too short"),
-        (["wavs", "--out", "wavs"], 2, "is not empty and holds no dataset"),
+        (["wavs", "--out", "wavs"], 2, "is the folder of the recordings"),
+        (["wavs", "--out", "."], 2, "is not empty and holds no dataset"),
         (["wavs", "--out", "o", "--split-file", "none.tsv"], 4, "none.tsv"),
     ],
 )

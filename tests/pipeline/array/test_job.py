@@ -269,13 +269,13 @@ def test_a_plan_with_other_options_says_which_and_how_many_finished_shards_fit(
     n_shards = planned(wavs, out)
     planned(wavs, out, bits=16)
     [sentence] = caplog.messages
-    assert sentence == "the plan that was here had other options (bits 8 → 16); no shard of it was finished"
+    assert sentence == "the plan that was here had other options (--bits 8 → 16); no shard of it was finished"
     planned(wavs, out)
     tasks(out, 1)
     caplog.clear()
     planned(wavs, out, split_seed=1)
     [sentence] = caplog.messages
-    fit = re.search(r"options \(split_seed 0 → 1\); of its finished shards \((\d+)\), (\d+) fit; tasks make", sentence)
+    fit = re.search(r"options \(--split-seed 0 → 1\); of its finished shards \((\d+)\), (\d+) fit; tasks make", sentence)
     assert fit is not None
     assert int(fit[1]) == n_shards
     # As many as the tasks of this plan find made.
@@ -302,7 +302,7 @@ def test_a_plan_in_the_place_of_an_interrupted_build_names_that(
     (out / BUILD_FOLDER / PLAN).unlink()
     planned(wavs, out, on_error="fail")
     [sentence] = caplog.messages
-    assert sentence.startswith("the build that was interrupted had other options (on_error skip → fail); of its ")
+    assert sentence.startswith("the build that was interrupted had other options (--on-error skip → fail); of its ")
     [fitting] = re.findall(r", (\d+) fit;", sentence)
     planned(wavs, out)
     assert 0 < int(fitting) == sum(each.reused for each in tasks(out, 1))
