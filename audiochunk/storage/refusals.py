@@ -42,6 +42,7 @@ _CUT_WITHIN = {
 }
 _CUT = _CUT_WITHIN | {"ServerDisconnectedError", "ClientOSError", "RemoteProtocolError", "ReadError", "ProtocolError"}
 _LATE = {
+    "TimeoutError",
     "ReadTimeoutError",
     "ConnectTimeoutError",
     "FSTimeoutError",
@@ -117,7 +118,7 @@ def refusal(error: Exception, done: str) -> tuple[str, str]:
     # gcsfs has no class and no status for it.
     if isinstance(error, PermissionError) or status in (401, 403) or str(error).startswith("Forbidden: "):
         return f"{could_not}: access is denied{of}", _DENIED
-    if isinstance(error, TimeoutError) or names & _LATE:
+    if names & _LATE:
         return f"{could_not}: there was no answer in time{of}", _NETWORK
     if isinstance(error, ShortError):
         return f"{could_not}: {error}", "look whether the object is whole, and try again"
