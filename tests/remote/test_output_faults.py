@@ -192,7 +192,9 @@ def test_what_somebody_else_has_put_into_the_build_folder_stays_and_is_in_nobody
     assert objects_of(memory)[f".build/{name}"] == b"mine"
 
 
-@pytest.mark.parametrize("name", ["notes.tmp", "token-1.tmp", "a.host.12.0123abcd.tmp/x", "token"])
+@pytest.mark.parametrize(
+    "name", ["notes.tmp", "token-1.tmp", "a.host.12.0123abcd.tmp/x", "x/a.host.12.0123abcd.tmp", "token"]
+)
 def test_a_build_folder_of_somebody_else_is_not_taken_for_one_of_audiochunks(
     memory: str, folder: Path, name: str
 ) -> None:
