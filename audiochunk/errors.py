@@ -11,7 +11,7 @@ from typing import ClassVar
 LEAVE_OUT = "leave them out with --on-error skip or --exclude"
 MOST_NAMED = 1000  # recordings that a scan refuses
 # What the system refuses for reasons that are no fault of a file, and the limits that may be at their end.
-_OF_THE_MACHINE = {
+_OF_THE_MACHINE: dict[int | None, str] = {
     errno.EACCES: "",
     errno.EPERM: "",
     errno.EMFILE: " (ulimit -n)",
@@ -154,17 +154,21 @@ class ObjectLostError(StoreError):
 def unreadable(path: "os.PathLike[str] | str", error: OSError, *, done: str = "read") -> AudiochunkError:
     """What to raise where a file of a dataset cannot be opened or read, which need not be the file's fault."""
     what = f"cannot be {done}: {reason(error)}"
-    if error.errno not in _OF_THE_MACHINE:
+    if not is_of_the_machine(error):
         return DatasetError(path, what)
-    advice = _OF_THE_MACHINE[error.errno]
-    return MachineError(f"{printable(os.fspath(path))}: {what}{advice}")
+    return MachineError(f"{printable(os.fspath(path))}: {what}{_OF_THE_MACHINE.get(error.errno, '')}")
 
 
-def raise_if_out_of_files(error: OSError) -> None:
-    """Tell a limit of this process from a fault of the file that it was about to open.
+def is_of_the_machine(error: OSError) -> bool:
+    """Whether what the system refused says nothing of the file: permission, and limits that are at their end."""
+    return error.errno in _OF_THE_MACHINE
+
+
+def raise_if_at_limit(error: OSError) -> None:
+    """Tell a limit of this process, or of the machine, from a fault of the file that was about to be opened.
 
     Raises:
-        MachineError: too many files are open.
+        MachineError: too many files are open, or there is no memory.
     """
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        raise MachineError(f"{reason(error)} (ulimit -n); fewer --workers need fewer") from error
+    if limit := _OF_THE_MACHINE.get(error.errno):
+        raise MachineError(f"{reason(error)}{limit}; fewer --workers need fewer") from error

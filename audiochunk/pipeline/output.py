@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +26,8 @@ _ELSEWHERE = "choose another --out"
 _NOTHING_TO_ADD_TO = "there is no dataset to add recordings to; build it without --append"
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What an output folder holds that a build has to know of.
-
-    Attributes:
-        folder: the folder, absolute; it may not exist.
-        manifest: of a finished dataset, or None.
-    """
-
-    folder: Path
-    manifest: Manifest | None
-
-
-def look(folder: Path, *, overwrite: bool) -> Output:
-    """What the output folder holds, if a build may go there.
+def look(folder: Path, *, overwrite: bool) -> Manifest | None:
+    """The manifest of a finished dataset in an output folder, if there is one and a build may go there.
 
     Raises:
         OutputExistsError: it holds what is not to be overwritten.
@@ -55,7 +41,7 @@ def look(folder: Path, *, overwrite: bool) -> Output:
     if unfinished and not build_folder.is_ours(work):
         raise OutputExistsError(str(work), "is not a build folder of audiochunk's", _ELSEWHERE)
     if MANIFEST in names:
-        return Output(folder, _manifest(folder, overwrite=overwrite))
+        return _manifest(folder, overwrite=overwrite)
     if RECORDINGS in names and not _is_table(folder / RECORDINGS):
         raise OutputExistsError(str(folder), f"its {RECORDINGS} is not one of audiochunk's", _ELSEWHERE)
     foreign = [
@@ -72,7 +58,7 @@ def look(folder: Path, *, overwrite: bool) -> Output:
         some = ", ".join(printable(name) for name in foreign[:3])
         more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         raise OutputExistsError(str(folder), f"is not empty and holds no dataset: {some}{more}", _OVERWRITE)
-    return Output(folder, None)
+    return None
 
 
 def _manifest(folder: Path, *, overwrite: bool) -> Manifest | None:

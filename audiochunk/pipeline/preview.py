@@ -99,7 +99,7 @@ def _look(out: str | os.PathLike[str], *, overwrite: bool) -> Manifest | None:
     """
     if isinstance(out, Path):
         with machine_errors(out):
-            manifest = output.look(out, overwrite=overwrite).manifest
+            manifest = output.look(out, overwrite=overwrite)
     else:
         from audiochunk.pipeline.store import output as store_output
         from audiochunk.storage.objects import Objects

@@ -118,14 +118,14 @@ def build(
         found = output.look(folder, overwrite=overwrite)
     earlier = None
     if append:
-        manifest = output.require_dataset(found.manifest, folder, with_split_file(config, split_file)[0])
+        manifest = output.require_dataset(found, folder, with_split_file(config, split_file)[0])
         earlier = Earlier(folder, manifest, watcher)
-    elif found.manifest is not None and not overwrite and split_file is None:
-        output.check_options(found.manifest, folder, config)
+    elif found is not None and not overwrite and split_file is None:
+        output.check_options(found, folder, config)
     with executor_of(executor) as given, Workers(n, given) as at_work:
         planned = make_plan(source, config, split_file=split_file, watcher=watcher, workers=at_work, earlier=earlier)
-        if found.manifest is not None and not overwrite and not (append and planned.recordings):
-            built = _up_to_date(found.manifest, folder, planned, watcher, append=append)
+        if found is not None and not overwrite and not (append and planned.recordings):
+            built = _up_to_date(found, folder, planned, watcher, append=append)
         else:
             watcher.planned(planned, n_chunks=planned.n_chunks)
             root = absolute(input_root(source))
@@ -187,7 +187,7 @@ def _build(
     with machine_errors(folder), build_folder.entered(folder, planned.config, fsync=fsync) as (work, before):
         # Once more, now that nobody else can build here.
         found = output.look(folder, overwrite=overwrite)
-        if found.manifest != (None if earlier is None else earlier.manifest) and not overwrite:
+        if found != (None if earlier is None else earlier.manifest) and not overwrite:
             raise OutputExistsError(str(folder), "another build has made a dataset here meanwhile", "build again")
         if earlier is not None:
             output.check_shards(earlier.manifest, folder)

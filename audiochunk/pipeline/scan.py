@@ -10,7 +10,7 @@ from itertools import chain, islice
 
 import msgspec
 
-from audiochunk.errors import InputError, RecordingError, printable, raise_if_out_of_files, reason
+from audiochunk.errors import InputError, RecordingError, printable, raise_if_at_limit, reason
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.inputs import absolute, is_store
 from audiochunk.pipeline.packed import Packed
@@ -97,7 +97,7 @@ def walk(root: bytes) -> Iterator[Found]:
 
     Raises:
         InputError: the folder itself cannot be listed.
-        MachineError: too many files are open.
+        MachineError: too many files are open, or there is no memory.
     """
     try:
         folders = [_list(root, b"", frozenset())]
@@ -106,7 +106,7 @@ def walk(root: bytes) -> Iterator[Found]:
     except FileNotFoundError as error:
         raise InputError(root, "there is no such folder") from error
     except OSError as error:
-        raise_if_out_of_files(error)
+        raise_if_at_limit(error)
         raise InputError(root, reason(error)) from error
     while folders:
         entry = next(folders[-1].entries, None)
@@ -116,7 +116,7 @@ def walk(root: bytes) -> Iterator[Found]:
             try:
                 below = _list(root, entry.path, folders[-1].identities)
             except OSError as error:
-                raise_if_out_of_files(error)
+                raise_if_at_limit(error)
                 yield Found(entry.path, f"folder cannot be listed: {reason(error)}")
                 continue
             if below.identities != folders[-1].identities:

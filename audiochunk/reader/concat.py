@@ -8,7 +8,7 @@ import numpy as np
 from audiochunk.errors import ConfigError
 from audiochunk.reader.rows import Numbers, Rows, sizes_within
 from audiochunk.reader.shard_files import Chunks
-from audiochunk.reader.sources import Sources
+from audiochunk.reader.sources import Sources, fetched_of
 
 if TYPE_CHECKING:
     from audiochunk.storage.cache import Cache
@@ -58,7 +58,11 @@ class ConcatDataset(Rows):
 
     def fetched_bytes(self) -> "dict[Cache, dict[str, int]]":
         """Bytes of the shards that have to be fetched for the rows, by cache that they come into and by digest."""
-        return self._sources.fetched_bytes()
+        if not self._range:
+            return {}
+        first, last = sorted((self._range[0], self._range[-1]))
+        starts = zip(self._sources.rows, self._starts.tolist(), strict=False)
+        return fetched_of(source[max(0, first - start) : max(0, last + 1 - start)] for source, start in starts)
 
     def will_need(self, numbers: Numbers) -> None:
         """Say which rows come next, so that they can be fetched meanwhile."""

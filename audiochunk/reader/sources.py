@@ -1,6 +1,6 @@
 """Several datasets whose rows are alike: what a concatenation and a mix are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,17 +71,23 @@ class Sources:
 
     def fetched_bytes(self) -> "dict[Cache, dict[str, int]]":
         """Bytes of the shards that have to be fetched for all, each once, by cache and by digest."""
-        found: dict[Cache, dict[str, int]] = {}
-        for rows in self.rows:
-            for cache, shards in rows.fetched_bytes().items():
-                found[cache] = found.get(cache, {}) | shards
-        return found
+        return fetched_of(self.rows)
 
     def fill(self, which: npt.NDArray[np.intp], numbers: Numbers, out: Chunks) -> None:
         """Copy the row `numbers[i]` of the source `which[i]` into `out[i]`: (n,), (n,), (n, width)."""
         for source in np.unique(which).tolist():
             places = np.flatnonzero(which == source)
             out[places] = self.rows[source].gather(numbers[places])
+
+
+def fetched_of(sources: Iterable[Rows]) -> "dict[Cache, dict[str, int]]":
+    """Bytes of the shards that have to be fetched for all that are not empty, each once, by cache and by digest."""
+    found: dict[Cache, dict[str, int]] = {}
+    for rows in sources:
+        if len(rows):
+            for cache, shards in rows.fetched_bytes().items():
+                found[cache] = found.get(cache, {}) | shards
+    return found
 
 
 def _codes(rows: Rows) -> str:

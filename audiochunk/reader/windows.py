@@ -75,7 +75,11 @@ class Windows(Rows):
 
     def fetched_bytes(self) -> "dict[Cache, dict[str, int]]":
         """Bytes of the shards that have to be fetched for the windows, by cache that they come into and by digest."""
-        return self._chunks.fetched_bytes()
+        if not self._range:
+            return {}
+        ends = np.array(sorted((self._range[0], self._range[-1])))
+        first, last = self._first_chunk(ends).tolist()
+        return self._chunks[first : last + self._length].fetched_bytes()
 
     def will_need(self, numbers: Numbers) -> None:
         """Say which windows come next, so that the shards in which they begin can be fetched meanwhile."""

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from audiochunk.errors import PassingRecordingError, RecordingError, raise_if_out_of_files, reason
+from audiochunk.errors import PassingRecordingError, RecordingError, raise_if_at_limit, reason
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
@@ -15,12 +15,12 @@ def open_file(path: bytes, *, dir_fd: int | None = None) -> int:
 
     Raises:
         PassingRecordingError: it is not there, or may not be read.
-        MachineError: too many files are open.
+        MachineError: too many files are open, or there is no memory.
     """
     try:
         return os.open(path, _FLAGS, dir_fd=dir_fd)
     except OSError as error:
-        raise_if_out_of_files(error)
+        raise_if_at_limit(error)
         raise PassingRecordingError(path, reason(error)) from error
 
 
@@ -44,7 +44,7 @@ def open_regular(path: bytes | str | os.PathLike[str]) -> int:
 
     Raises:
         RecordingError: it is not there, may not be read, or is no regular file.
-        MachineError: too many files are open.
+        MachineError: too many files are open, or there is no memory.
     """
     name = os.fsencode(path)
     fd = open_file(name)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,8 @@ from audiochunk.errors import MachineError, printable
 
 TEMPORARY_SUFFIX = ".tmp"
 _MOST_NAME_BYTES, _MOST_HOST = 180, 40
+# What `temporary` adds to a name: the host, the process, chance.
+TEMPORARY_ENDING = re.compile(rf"\.[^./]*\.\d+\.[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}\Z")
 
 
 def temporary(path: Path) -> Path:

@@ -46,6 +46,7 @@ _CUT_WITHIN = {
 }
 _CUT = _CUT_WITHIN | {"ServerDisconnectedError", "ClientOSError", "RemoteProtocolError", "ReadError", "ProtocolError"}
 _LATE = {
+    "TimeoutError",
     "ReadTimeoutError",
     "ConnectTimeoutError",
     "FSTimeoutError",
@@ -128,7 +129,7 @@ def refusal(error: Exception, done: str, *, scheme: str = "", endpoint: str = ""
     # gcsfs has no class and no status for it.
     if isinstance(error, PermissionError) or status in (401, 403) or str(error).startswith("Forbidden: "):
         return f"{could_not}: access is denied{of}", _DENIED
-    if isinstance(error, TimeoutError) or names & _LATE:
+    if names & _LATE:
         return f"{could_not}: there was no answer in time{of}", network
     if isinstance(error, ShortError):
         return f"{could_not}: {error}", "look whether the object is whole, and try again"

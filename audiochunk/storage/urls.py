@@ -14,6 +14,7 @@ _URL = re.compile(rf"((?:{_SCHEME}::)*{_SCHEME})://(.*)", re.DOTALL)
 _LIBRARIES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"}
 _LOCAL = ("file", "local")
 _SLIP = re.compile(rf"({'|'.join((*_LIBRARIES, *_LOCAL, 'memory', 'https?'))}):(?!//)/?", re.IGNORECASE)
+_BEHIND_A_PATH = re.compile("[#;]|%3f", re.IGNORECASE)
 # Arguments of classes that reach files by way of another filesystem.
 _OF_WRAPPERS = {"fo", "fs", "target_protocol"}
 
@@ -73,6 +74,9 @@ def parts(url: str) -> tuple[str, str]:
     if scheme not in (*_LOCAL, "memory"):
         if "@" in rest.partition("/")[0] or "?" in rest:
             raise ConfigError(f"{scheme}:// with a user, a password or a query in the URL is not taken: {how}")
+        # Keys of other stores may have them.
+        if scheme in ("http", "https") and _BEHIND_A_PATH.search(rest):
+            raise ConfigError(f"{scheme}:// with #, ; or %3F in the URL is not taken: {how}")
         if not rest:
             raise ConfigError(f"{scheme}://: a bucket or a folder must follow")
         if "::" in rest or "://" in rest:

@@ -59,7 +59,7 @@ def verify_against(
     Raises:
         NoDatasetError: there is no dataset here.
         InputError: the folder of recordings cannot be listed.
-        MachineError: too many files are open, or a store could not be read.
+        MachineError: a file may not be read, too many are open, or a store could not be read.
     """
     manifest = read_manifest(folder)
     if isinstance(manifest, Finding):

@@ -78,13 +78,6 @@ class Excerpts(Sequence[Excerpt]):
         split, rows = self._splits[self._which[index]]
         return Excerpt(split, rows[self._row[index]], 0, int(self.chunks[index]))
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(mine == theirs for mine, theirs in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]  # as of a list
-
 
 class ChunkSound:
     """One chunk by itself.

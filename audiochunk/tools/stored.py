@@ -17,7 +17,15 @@ import numpy.typing as npt
 import zstandard
 
 from audiochunk.config import Compression
-from audiochunk.errors import ConfigError, DatasetError, NoDatasetError, printable, raise_if_out_of_files, reason
+from audiochunk.errors import (
+    ConfigError,
+    DatasetError,
+    NoDatasetError,
+    is_of_the_machine,
+    printable,
+    reason,
+    unreadable,
+)
 from audiochunk.storage.manifest import MANIFEST, Manifest, ShardEntry
 from audiochunk.storage.shard import DATA_OFFSET, ShardSpec
 from audiochunk.tools.finding import Finding, count_of
@@ -65,7 +73,7 @@ def open_file(folder: "Folder", name: str) -> tuple[int | None, list[Finding]]:
     A build makes plain files. A link is a finding, and is followed to see whether at least the content is right.
 
     Raises:
-        MachineError: too many files are open.
+        MachineError: it may not be read, or too many files are open.
     """
     wrong: list[Finding] = []
     try:
@@ -77,7 +85,8 @@ def open_file(folder: "Folder", name: str) -> tuple[int | None, list[Finding]]:
             wrong.append(_no_file(name, f"a link to {printable(os.readlink(path))}"))
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
-        raise_if_out_of_files(error)
+        if is_of_the_machine(error):
+            raise unreadable(folder / name, error) from error
         return None, wrong or [_no_file(name, reason(error))]
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
@@ -205,7 +214,7 @@ def open_shard(
     """A shard to be read, None where that cannot be, and what is wrong with its file as a whole.
 
     Raises:
-        MachineError: too many files are open.
+        MachineError: it may not be read, or too many files are open.
     """
     fd, wrong = open_file(folder, entry.name)
     if fd is None:

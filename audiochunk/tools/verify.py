@@ -49,7 +49,7 @@ def verify(folder: "Folder", *, on_bytes: Callable[[int], None] | None = None) -
 
     Raises:
         NoDatasetError: there is no dataset here.
-        MachineError: too many files are open, or there is no room for a copy of an object.
+        MachineError: a file may not be read, too many are open, or there is no room for a copy of an object.
         StoreError: the store that the folder is in could not be read.
     """
     manifest = read_manifest(folder)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import audiochunk
 from audiochunk.cli import cli, pipes
+from tests.waiting import LONG_S
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def run(args: list[str], **streams: int) -> "subprocess.CompletedProcess[bytes]"
     into: dict[str, int] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
     command = [sys.executable, "-m", "audiochunk", *args]
     env = {**os.environ, "PYTHONPATH": str(Path(audiochunk.__file__).parents[1])}
-    return subprocess.run(command, env=env, check=False, timeout=60, **into)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(command, env=env, check=False, timeout=LONG_S, **into)  # type: ignore[call-overload,no-any-return]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from audiochunk.errors import ConfigError, DatasetError, OutputDamagedError, Out
 from audiochunk.pipeline import run
 from audiochunk.pipeline.array.job import save_plan
 from audiochunk.pipeline.output import (
-    Output,
     check_options,
     check_recordings,
     clear,
@@ -71,9 +70,9 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_missing_and_an_empty_folder_hold_nothing(folder: Path, overwrite: bool) -> None:
-    assert look(folder, overwrite=overwrite) == Output(folder, None)
+    assert look(folder, overwrite=overwrite) is None
     folder.mkdir()
-    assert look(folder, overwrite=overwrite) == Output(folder, None)
+    assert look(folder, overwrite=overwrite) is None
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -104,7 +103,7 @@ def test_foreign_files_are_named(folder: Path, names: list[str], named: str) -> 
     assert str(refused.value).endswith(
         f"shards: is not empty and holds no dataset: {named}; choose another --out, or say --overwrite"
     )
-    assert look(folder, overwrite=True) == Output(folder, None)
+    assert look(folder, overwrite=True) is None
 
 
 def write_table(path: Path) -> None:
@@ -132,7 +131,7 @@ def test_a_recordings_table_of_ours_without_a_manifest_may_be_overwritten(folder
     write_table(folder / "recordings.jsonl")
     with pytest.raises(OutputExistsError, match=r"is not empty and holds no dataset: recordings\.jsonl; .*--overwrite"):
         look(folder, overwrite=False)
-    assert look(folder, overwrite=True) == Output(folder, None)
+    assert look(folder, overwrite=True) is None
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -162,7 +161,7 @@ def test_a_build_with_overwrite_leaves_recordings_of_somebody_else(source: Path,
 def test_a_dataset_is_found(source: Path, folder: Path, overwrite: bool) -> None:
     manifest = build(source, folder)
     (folder / "README").touch()
-    assert look(folder, overwrite=overwrite) == Output(folder, manifest)
+    assert look(folder, overwrite=overwrite) == manifest
 
 
 def make_build_folder(folder: Path) -> None:
@@ -185,7 +184,7 @@ def test_an_unfinished_build_is_found_and_what_belongs_to_it_is_not_foreign(fold
     # A card that lay beside the dataset which is being replaced.
     for name in ("README.md", "croissant.json", ".gitattributes"):
         (folder / name).touch()
-    assert look(folder, overwrite=overwrite) == Output(folder, None)
+    assert look(folder, overwrite=overwrite) is None
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "train-00001.safetensors", "other.tmp", "failed", "lock"])
@@ -195,7 +194,7 @@ def test_foreign_files_beside_an_unfinished_build_are_named(folder: Path, name: 
         (folder / path).touch()
     with pytest.raises(OutputExistsError, match=f"holds no dataset: {name};"):
         look(folder, overwrite=False)
-    assert look(folder, overwrite=True) == Output(folder, None)
+    assert look(folder, overwrite=True) is None
 
 
 @pytest.mark.parametrize("names", [[], ["lock"], ["lock", "build.json.host.1.0a.tmp"]], ids=str)
@@ -203,7 +202,7 @@ def test_a_build_folder_that_could_not_yet_be_marked_is_no_obstacle(folder: Path
     (folder / ".build").mkdir(parents=True)
     for name in names:
         (folder / ".build" / name).touch()
-    assert look(folder, overwrite=False) == look(folder, overwrite=True) == Output(folder, None)
+    assert (look(folder, overwrite=False), look(folder, overwrite=True)) == (None, None)
 
 
 def is_file(work: Path) -> None:
@@ -257,7 +256,7 @@ def test_a_mangled_manifest_beside_shards_may_be_overwritten(
         OutputDamagedError, match=r"holds a damaged dataset \(.*; choose another --out, or say --overwrite"
     ):
         look(folder, overwrite=False)
-    assert look(folder, overwrite=True) == Output(folder, None)
+    assert look(folder, overwrite=True) is None
     clear(folder, fsync=False)
     assert tree(folder) == {}
 
@@ -270,7 +269,7 @@ def test_a_damaged_manifest_is_refused_and_may_be_overwritten(source: Path, fold
         OutputDamagedError, match=r"holds a damaged dataset \(.*canonical.*\); choose another --out, or"
     ):
         look(folder, overwrite=False)
-    assert look(folder, overwrite=True) == Output(folder, None)
+    assert look(folder, overwrite=True) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"name": "my web app", "format_version": 1}', b"\xff"])

@@ -10,6 +10,7 @@ import pytest
 import audiochunk
 from audiochunk.errors import MachineError
 from audiochunk.pipeline import pool
+from tests.waiting import LONG_S
 
 # A second thread, as a store's library has: workers are then forked by a server, which listens at a socket.
 SCRIPT = """
@@ -34,7 +35,7 @@ def test_workers_begin_however_long_the_path_for_temporary_files_is(tmp_path: Pa
             "TMPDIR": os.fspath(folder),
         }
         command = [sys.executable, os.fspath(tmp_path / "script.py")]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=LONG_S)
         assert (done.returncode, done.stdout, done.stderr) == (0, "45\n", "")
         assert list(folder.iterdir()) == []
     finally:

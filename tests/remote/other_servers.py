@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import LONG_S, wait_until
+
 from .servers import ACCESS_KEY, SECRET_KEY
 
 # Ends the server with the block, or with this process: its standard input is a pipe from here.
 _UNTIL_THE_END = 'exec 3<&0; "$@" >/dev/null 2>&1 & server=$!; (cat <&3 >/dev/null; kill -9 $server) & wait $server'
-_WAITED_S = 60
 
 
 @contextmanager
@@ -90,17 +90,17 @@ def _running(command: list[str]) -> Iterator["subprocess.Popen[bytes]"]:
 
 def _ready(url: str, process: "subprocess.Popen[bytes]") -> str:
     """The same address, once a server answers there, whatever it does."""
-    end = time.monotonic() + _WAITED_S
-    while True:
+
+    def answers() -> bool:
+        assert process.poll() is None, f"the server at {url} has ended"
         try:
-            urllib.request.urlopen(url, timeout=1).close()
-            return url
+            urllib.request.urlopen(url, timeout=LONG_S).close()
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code < 500:
-                return url
+            return error.code < 500
         except OSError:
-            pass
-        assert process.poll() is None, f"the server at {url} has ended"
-        assert time.monotonic() < end, f"no server at {url}"
-        time.sleep(0.05)
+            return False
+        return True
+
+    wait_until(answers, f"a server at {url}")
+    return url

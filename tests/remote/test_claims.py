@@ -260,7 +260,7 @@ def test_process_that_ends_while_a_thread_waits_leaves_the_lock_to_who_has_it(tm
     def fetch(file: BinaryIO) -> None:
         file.write(b"mine")
         command = [sys.executable, "-c", _WAITS, str(tmp_path), X]
-        assert subprocess.run(command, capture_output=True, timeout=60, check=True).stdout == b""
+        assert subprocess.run(command, capture_output=True, timeout=LONG_S, check=True).stdout == b""
         assert (cache.files / f"{X}.lock").exists()
 
     assert read(cache, X, fetch) == b"mine"

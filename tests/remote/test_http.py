@@ -44,8 +44,10 @@ def test_dataset_of_a_web_server_is_the_same_as_in_a_folder(web: str, dataset: P
 
 
 def test_server_that_cannot_be_asked_is_not_one_that_has_no_dataset(
-    web: str, raw_dataset: Path, wavs: Path, tmp_path: Path
+    web: str, raw_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import aiohttp
+
     with pytest.raises(NoDatasetError, match=r"no dataset here: there is no manifest\.json"):
         audiochunk.open(f"{web}/nothing")
     with pytest.raises(StoreError, match="the store cannot be reached"):
@@ -57,6 +59,11 @@ def test_server_that_cannot_be_asked_is_not_one_that_has_no_dataset(
             with pytest.raises(StoreError, match=said):
                 audiochunk.open(f"{proxy.url}/{raw_dataset.name}")
             proxy.heal()
+        monkeypatch.setattr("aiohttp.client.DEFAULT_TIMEOUT", aiohttp.ClientTimeout(total=0.1))
+        for method in ("HEAD", "GET"):
+            proxy.fail(Fault(silent=True), method=method)
+        with pytest.raises(StoreError, match="there was no answer in time"):
+            audiochunk.open(f"{proxy.url}/{raw_dataset.name}")
 
 
 def test_http_is_only_read_from(web: str, wavs: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import audiochunk
 from audiochunk.reader.concat import ConcatDataset
 from audiochunk.reader.dataset import ChunkDataset
+from audiochunk.reader.rows import Rows
 from audiochunk.reader.sampler import Sampler
 from audiochunk.storage.cache import Cache
 from audiochunk.storage.object_info import ObjectInfo
@@ -189,6 +190,40 @@ def test_cache_that_is_too_small_for_an_order_is_warned_of(raw_dataset: Path, me
         sample(window - 1, view=lambda ds: ConcatDataset([local, ds]), shuffle="shard", shard_window=2)
     with pytest.warns(UserWarning, match=f"have {sum(entry.bytes for entry in local.manifest.shards[:3]):,}: they"):
         sample(1, view=lambda ds: ds[: sum(ds.shard_sizes[:3])].windows(2))
+
+
+def test_a_slice_is_fetched_from_the_shards_that_it_is_in(raw_dataset: Path, memory: str, tmp_path: Path) -> None:
+    ds = audiochunk.open(put(raw_dataset, memory), cache=tmp_path)
+    assert ds.shard_sizes is not None
+    n, sizes = len(ds), [entry.bytes for entry in ds.manifest.shards if entry.split == "train"]
+    windows, twice, crops = ds.windows(2), ConcatDataset([ds, ds]), ds.crops(ds.width)[:9]
+    drawn = ConcatDataset([crops, ds])
+
+    def fetched(view: Rows) -> list[int]:
+        return sorted(size for shards in view.fetched_bytes().values() for size in shards.values())
+
+    def of(*chunks: int) -> list[int]:
+        ends = np.cumsum(ds.shard_sizes)
+        first, last = np.searchsorted(ends, [min(chunks), max(chunks)], side="right").tolist()
+        return sorted(sizes[first : last + 1])
+
+    first_of_last = windows.chunk(-1)
+    for view, expected in (
+        (windows, of(windows.chunk(0), first_of_last + 1)),
+        (windows[:2], of(windows.chunk(0), windows.chunk(1) + 1)),
+        (windows[-1:], of(first_of_last, first_of_last + 1)),
+        (windows[7:2:-2], of(windows.chunk(3), windows.chunk(7) + 1)),
+        (ds[4:].windows(2)[:1], of(4 + ds[4:].windows(2).chunk(0), 5 + ds[4:].windows(2).chunk(0))),
+        (twice, sorted(sizes)),
+        (twice[:4], of(0, 3)),
+        (twice[n - 1 : n], of(n - 1)),
+        (twice[n + 4 : n : -1], of(1, 4)),
+        (twice[n - 1 : n + 1], sorted(of(0) + of(n - 1))),
+        (drawn[len(crops) :][:4], of(0, 3)),
+        (drawn[:1], sorted(sizes)),
+    ):
+        assert fetched(view) == expected, view
+    assert [view.fetched_bytes() for view in (windows[:0], twice[:0])] == [{}, {}]
 
 
 def test_what_lies_in_a_store_says_so(raw_dataset: Path, memory: str, cache: Path) -> None:

@@ -29,6 +29,10 @@ from audiochunk.storage.urls import is_url, local_path
         ("hdfs://odd-secret/x", "^hdfs:// "),
         ("odd://bucket/x", "no store is known by odd://"),
         ("s3:///", "a bucket or a folder must follow"),
+        ("http://host/x#odd-secret", "^http:// with #, ; or %3F in the URL is not taken"),
+        ("HTTPS://host/x;token=odd-secret", "^https:// with #, ; or %3F"),
+        ("https://host/x%3Ftoken=odd-secret", "^https:// with #, ; or %3F"),
+        ("https://host/x%3ftoken=odd-secret", "^https:// with #, ; or %3F"),
         ("bucket/x", "not a URL"),
     ],
 )
@@ -38,7 +42,31 @@ def test_url_that_is_not_taken_is_told_without_what_is_secret(url: str, said: st
     assert "odd-secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["s3://key:odd-secret@bucket/x", "gs://bucket/x?token=odd-secret"])
+@pytest.mark.parametrize("sign", ["#", ";token=", "%3F", "%3f"])
+def test_web_addresses_are_refused_without_what_may_be_secret(sign: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    url = f"https://127.0.0.1:9/x{sign}odd-secret"
+    for act in (
+        lambda: audiochunk.open(url),
+        lambda: audiochunk.build(url, tmp_path / "out"),
+        lambda: audiochunk.build(tmp_path / "in", url),
+        lambda: audiochunk.build(tmp_path / "in", url, append=True),
+        lambda: require_folders(url),
+        lambda: call("inspect", url),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            act()
+        assert "odd-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a#b", "a;b", "a%3Fb"])
+def test_keys_of_stores_may_have_what_ends_a_path_in_a_web_address(name: str) -> None:
+    assert Objects(f"s3://bucket/{name}").url == f"s3://bucket/{name}"
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://key:odd-secret@bucket/x", "gs://bucket/x?token=odd-secret", "https://host/x#odd-secret"]
+)
 def test_job_arrays_refuse_urls_without_what_is_secret(url: str, tmp_path: Path) -> None:
     for places in ((url, tmp_path), (tmp_path, url)):
         with pytest.raises(ConfigError) as caught:

@@ -727,13 +727,18 @@ def test_a_file_that_may_not_be_read_is_said_to_be_so(ramp: Path) -> None:
     assert refusal(ramp) == "permission denied"
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
-def test_too_many_open_files_are_the_machines_fault(ramp: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "limit"),
+    [(errno.EMFILE, r"ulimit -n"), (errno.ENFILE, r"fs\.file-max"), (errno.ENOMEM, r"ulimit -v, vm\.max_map_count")],
+)
+def test_limits_that_are_at_their_end_are_the_machines_fault(
+    ramp: Path, monkeypatch: pytest.MonkeyPatch, number: int, limit: str
+) -> None:
     def full(*_: object, **__: object) -> int:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "open", full)
-    with pytest.raises(MachineError, match="ulimit -n"):
+    with pytest.raises(MachineError, match=rf" \({limit}\); fewer --workers need fewer"):
         open_regular(ramp)
 
 

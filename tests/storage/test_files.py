@@ -15,7 +15,15 @@ import pytest
 
 import audiochunk
 from audiochunk.errors import MachineError
-from audiochunk.storage.files import begin_write_back, clear_temporaries, fsync_path, locked, temporary, write_whole
+from audiochunk.storage.files import (
+    TEMPORARY_ENDING,
+    begin_write_back,
+    clear_temporaries,
+    fsync_path,
+    locked,
+    temporary,
+    write_whole,
+)
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.fspath(Path(audiochunk.__file__).parents[1])}
 HOLD = """
@@ -118,6 +126,16 @@ def test_temporary_names_lie_beside_and_never_repeat(tmp_path: Path) -> None:
     names = [temporary(tmp_path / "a.safetensors") for _ in range(100)]
     assert len(set(names)) == 100
     assert all(name.parent == tmp_path and name.name.startswith("a.safetensors.") for name in names)
+
+
+@pytest.mark.parametrize("host", ["node", "node-7.cluster.example", "x" * 64, "h\u00f6st 1", ""])
+def test_what_makes_a_name_temporary_is_known_and_nothing_else(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", host, "", "", "")))
+    for name in ("train-00000.safetensors.json", "a", ".a", "a.b.12.0123abcd.tmp"):
+        assert TEMPORARY_ENDING.sub("", os.fspath(temporary(Path("/f.d.tmp", name)))) == f"/f.d.tmp/{name}"
+    ending = temporary(Path("/a")).name[1:]
+    others = ("a.tmp", "a.1.tmp", f"a{ending}/x", f"a{ending}\n", f"a{ending}x", f"a{ending[1:]}", "a.h.1.0123ABCD.tmp")
+    assert [name for name in others if TEMPORARY_ENDING.search(name)] == []
 
 
 def test_only_temporaries_with_the_prefix_are_cleared(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Damage one thing of a sound dataset, and find just that."""
 
+import errno
 import os
+import re
 import shutil
 import stat
 import struct
@@ -15,7 +17,7 @@ import zstandard
 
 import audiochunk
 from audiochunk.config import BuildConfig
-from audiochunk.errors import NoDatasetError
+from audiochunk.errors import MachineError, NoDatasetError
 from audiochunk.pipeline import build_folder
 from audiochunk.storage.manifest import Manifest
 from audiochunk.storage.recordings import read_rows
@@ -181,16 +183,42 @@ def test_a_fifo_and_a_folder_in_the_place_of_shards_are_found(raw: Path) -> None
     assert places(verify(raw)) == [(FIRST, "type"), (SECOND, "type")]
 
 
-def test_what_may_not_be_read_is_found(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["manifest.json", "recordings.jsonl", SECOND])
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EACCES, r"permission denied$"),
+        (errno.ENFILE, r"too many open files in system \(fs\.file-max\)$"),
+        (errno.ENOMEM, r"cannot allocate memory \(ulimit -v, vm\.max_map_count\)$"),
+    ],
+)
+def test_what_the_machine_does_not_let_one_read_is_no_damage(
+    raw: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int, said: str
+) -> None:
     really_open = os.open
 
     def refusing(path: str | Path, *arguments: object, **options: object) -> int:
-        if Path(path).name == SECOND:
-            raise PermissionError(13, "Permission denied", path)
+        if Path(path).name == name:
+            raise OSError(number, os.strerror(number), path)
         return really_open(path, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "open", refusing)
-    assert verify(raw) == [Finding(SECOND, "type", "a regular file", "permission denied")]
+    with pytest.raises(MachineError, match=rf"{re.escape(name)}: cannot be read: {said}"):
+        verify(raw)
+    monkeypatch.undo()
+    assert verify(raw) == []
+
+
+def test_a_file_that_cannot_be_opened_for_its_own_sake_is_found(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    really_open = os.open
+
+    def failing(path: str | Path, *arguments: object, **options: object) -> int:
+        if Path(path).name == SECOND:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return really_open(path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", failing)
+    assert verify(raw) == [Finding(SECOND, "type", "a regular file", "input/output error")]
 
 
 def test_an_error_while_reading_is_found_and_the_other_shards_are_read(

@@ -96,7 +96,7 @@ def _other_options(before: BuildConfig, saved: SavedPlan, work: Path) -> str:
 
 
 def _require_no_dataset(folder: Path, *, overwrite: bool) -> None:
-    if output.look(folder, overwrite=overwrite).manifest is not None and not overwrite:
+    if output.look(folder, overwrite=overwrite) is not None and not overwrite:
         raise OutputExistsError(str(folder), "holds a dataset", "choose another --out, or say --overwrite")
 
 

@@ -62,14 +62,14 @@ def seal_tasks(
     with machine_errors(folder):
         found = output.look(folder, overwrite=overwrite)
         name = SEALING if (work / SEALING).exists() else PLAN
-        if found.manifest is not None and not overwrite and not (work / name).exists():
-            build_folder.finish(folder, found.manifest)
+        if found is not None and not overwrite and not (work / name).exists():
+            build_folder.finish(folder, found)
             return None
         with (
             SavedPlan.opened(work, name=name) as saved,
             build_folder.entered(folder, saved.plan.config, fsync=fsync, clears=False),
         ):
-            done = found.manifest if not overwrite else None
+            done = found if not overwrite else None
             if done is not None:
                 _finish(saved.plan, done, folder, watcher)
                 return None

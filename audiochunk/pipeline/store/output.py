@@ -1,6 +1,5 @@
 """What lies at an output URL before a build, and what of it may go."""
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +12,7 @@ from audiochunk.pipeline.failures import FAILURES
 from audiochunk.pipeline.marker import MARKER, says_ours
 from audiochunk.pipeline.store.requests import MOMENT_S, Requests
 from audiochunk.pipeline.store.shards import record_name
+from audiochunk.storage.files import TEMPORARY_ENDING
 from audiochunk.storage.manifest import BESIDE, BUILD_FOLDER, MANIFEST, MAX_MANIFEST_BYTES, RECORDINGS, Manifest
 from audiochunk.storage.object_info import ObjectInfo
 from audiochunk.storage.objects import Objects
@@ -25,7 +25,6 @@ WORK = f"{BUILD_FOLDER}/"
 _MOST_DIGITS = 18  # of a number in a name; more are not audiochunk's
 _SHOWN = 3  # names in a message
 _AT_ONCE = 32  # objects that are removed, or looked into
-_TEMPORARY = re.compile(r"[^/]+\.\d+\.[0-9a-f]{8}\.tmp")  # of audiochunk.storage.files.temporary
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +220,7 @@ def is_known(name: str) -> bool:
 
 def is_temporary(name: str) -> bool:
     """Whether a name in a build folder is one that audiochunk gives to what is not finished, or to a token."""
-    return _TEMPORARY.fullmatch(name) is not None
+    return "/" not in name and TEMPORARY_ENDING.search(name, 1) is not None
 
 
 def token_after(names: Iterable[str]) -> str:

@@ -16,7 +16,8 @@ def scratch_folder() -> Iterator[Path]:
     """A new folder in that for temporary files (`TMPDIR`), which goes with the block.
 
     It holds a lock, which is free once its process has died, however that was. Those of this user and this machine
-    whose locks are free are removed first.
+    whose locks are free are removed first. Where a thread that was given up still writes, what cannot be removed is
+    left with a free lock.
 
     Raises:
         OSError: it could not be made.
@@ -24,11 +25,17 @@ def scratch_folder() -> Iterator[Path]:
     host = os.uname().nodename.partition(".")[0]  # another's locks may not be seen here
     prefix = f"audiochunk-build-{host}-"
     _sweep(Path(tempfile.gettempdir()), prefix)
-    with tempfile.TemporaryDirectory(prefix=prefix) as name, Path(name, f"{_LOCK}.new").open("xb") as held:
-        with suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(held, fcntl.LOCK_EX)
-            Path(held.name).rename(Path(name, _LOCK))  # only now: a folder without this file is left alone
-        yield Path(name)
+    made = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+    lock = Path(made.name, _LOCK)
+    try:
+        with made as name, Path(name, f"{_LOCK}.new").open("xb") as held:
+            with suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(held, fcntl.LOCK_EX)
+                Path(held.name).rename(lock)  # only now: a folder without this file is left alone
+            yield Path(name)
+    finally:
+        with suppress(OSError):
+            lock.touch()
 
 
 def _sweep(parent: Path, prefix: str) -> None:

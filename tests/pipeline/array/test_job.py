@@ -275,7 +275,9 @@ def test_a_plan_with_other_options_says_which_and_how_many_finished_shards_fit(
     caplog.clear()
     planned(wavs, out, split_seed=1)
     [sentence] = caplog.messages
-    fit = re.search(r"options \(--split-seed 0 → 1\); of its finished shards \((\d+)\), (\d+) fit; tasks make", sentence)
+    fit = re.search(
+        r"options \(--split-seed 0 → 1\); of its finished shards \((\d+)\), (\d+) fit; tasks make", sentence
+    )
     assert fit is not None
     assert int(fit[1]) == n_shards
     # As many as the tasks of this plan find made.

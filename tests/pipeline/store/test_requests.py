@@ -13,6 +13,7 @@ import pytest
 import audiochunk
 from audiochunk.errors import MachineError
 from audiochunk.pipeline.store.requests import Requests, attempt
+from tests.waiting import LONG_S, wait_until
 
 
 def test_results_and_errors_come_from_as_many_threads_as_were_asked_for() -> None:
@@ -29,35 +30,45 @@ def test_a_block_that_ends_waits_for_what_is_under_way() -> None:
     done = []
     with Requests(2) as threads:
         future = threads.submit(lambda: (time.sleep(0.2), done.append(1)))
-        while not future.running():
-            time.sleep(0.001)
+        wait_until(future.running, "a request")
     assert done == [1]
 
 
-def test_a_block_that_ends_early_waits_a_moment_and_does_nothing_that_has_not_begun() -> None:
-    hangs, waiting = Event(), []
+def test_a_block_that_ends_early_waits_for_what_is_under_way_and_does_nothing_that_has_not_begun() -> None:
+    futures: list[Future[bool]] = []
 
-    def end_early(moment_s: float, futures: "list[Future[bool]]") -> None:
-        with Requests(2, moment_s=moment_s) as threads:
-            futures += [threads.submit(hangs.wait, 60), threads.submit(lambda: not time.sleep(0.2))]
-            while not futures[1].running():
-                time.sleep(0.001)
-            waiting.append(threads.submit(hangs.wait, 60))
+    def under_way(threads: Requests) -> bool:
+        wait_until(lambda: threads._is_shut, "the end of the block")
+        time.sleep(0.2)
+        return True
+
+    def end_early() -> None:
+        with Requests(2, moment_s=LONG_S) as threads:
+            futures.extend(threads.submit(under_way, threads) for _ in range(3))
+            wait_until(lambda: all(future.running() for future in futures[:2]), "two requests")
             raise ZeroDivisionError
 
-    first: list[Future[bool]] = []
-    second: list[Future[bool]] = []
-    began = time.monotonic()
     with pytest.raises(ZeroDivisionError):
-        end_early(1, first)
-    assert time.monotonic() - began < 20  # of 60
-    assert [future.done() for future in first] == [False, True]
+        end_early()
+    assert [future.done() for future in futures] == [True, True, True]
+    assert [future.result(0) for future in futures[:2]] == [True, True]
+    with pytest.raises(CancelledError):
+        futures[2].result(0)
+
+
+@pytest.mark.parametrize("moment_s", [0, 0.1])
+def test_a_block_that_ends_early_waits_a_moment_only(moment_s: float) -> None:
+    hangs, futures = Event(), []
+
+    def end_early() -> None:
+        with Requests(2, moment_s=moment_s) as threads:
+            futures.append(threads.submit(hangs.wait, LONG_S))
+            wait_until(futures[0].running, "a request")
+            raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        end_early(0, second)
-    assert not second[0].done()
-    for future in waiting:
-        with pytest.raises(CancelledError):
-            future.result(0)
+        end_early()
+    assert not futures[0].done()
     hangs.set()
 
 
@@ -66,20 +77,20 @@ def test_an_attempt_may_fail_or_hang() -> None:
     attempt(lambda: tried.append(1))
     assert tried == [1]
     attempt(lambda: 1 // 0)
-    began = time.monotonic()
-    attempt(lambda: hangs.wait(60))
-    assert time.monotonic() - began < 20
+    attempt(lambda: tried.append(hangs.wait(LONG_S)))
+    assert tried == [1]
     hangs.set()
 
 
 def test_threads_that_hang_do_not_keep_a_process_from_ending() -> None:
     script = (
         "import time; from audiochunk.pipeline.store.requests import Requests, attempt; r = Requests(2);"
-        "[r.submit(time.sleep, 60) for _ in range(3)]; attempt(lambda: time.sleep(60)); print('end')"
+        f"[r.submit(time.sleep, {2 * LONG_S}) for _ in range(3)]; attempt(lambda: time.sleep({2 * LONG_S}));"
+        "print('end')"
     )
     environment = {**os.environ, "PYTHONPATH": os.fspath(Path(audiochunk.__file__).parents[1])}
     done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=40, check=False
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=LONG_S, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
 
@@ -97,7 +108,7 @@ def test_where_no_more_threads_can_begin_fewer_do_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Thread, "start", limited)
     with Requests(4) as threads:
         if allowed:
-            assert [threads.submit(abs, -n) for n in range(9)][8].result(30) == 8
+            assert [threads.submit(abs, -n) for n in range(9)][8].result(LONG_S) == 8
         else:
             with pytest.raises(MachineError, match=r"no thread can begin \(can't start new thread\)"):
                 threads.submit(int)

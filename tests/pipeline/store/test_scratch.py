@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -55,6 +57,31 @@ def test_a_folder_is_gone_with_its_block(tmp: Path) -> None:
 
     with pytest.raises(ZeroDivisionError):
         fail()
+    assert list(tmp.iterdir()) == []
+
+
+def test_a_folder_that_a_thread_still_writes_into_hides_no_error_and_goes_with_the_next(
+    tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = os.rmdir
+
+    def fail() -> None:
+        with scratch_folder() as folder:
+
+            def removed_too_late(*args: Any, **options: Any) -> None:
+                late = Thread(target=(folder / "late").write_bytes, args=(b"x",))
+                late.start()
+                late.join()
+                remove(*args, **options)
+
+            patch.setattr(os, "rmdir", removed_too_late)
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        fail()
+    assert len(list(tmp.glob("*/late"))) == 1
+    with scratch_folder():
+        assert len(list(tmp.iterdir())) == 1
     assert list(tmp.iterdir()) == []
 
 
