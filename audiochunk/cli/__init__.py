@@ -2,7 +2,6 @@
 
 import errno
 import importlib
-import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -28,9 +27,6 @@ _COMMANDS = {
     "report": "Make an HTML page to look at and listen to.",
     "verify": "Look for damage in a dataset, or compare it with its recordings.",
 }
-
-
-_TEMPORARY = re.compile(r"\.[^./]+\.\d+\.[0-9a-f]{8}\.tmp$")  # of audiochunk.storage.files.temporary
 
 
 class Terminated(BaseException):
@@ -96,7 +92,9 @@ class _Commands(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE and nobody_reads():
                 raise
-            where = f"{_TEMPORARY.sub('', printable(error.filename))}: " if error.filename else ""
+            from audiochunk.storage.files import TEMPORARY_ENDING
+
+            where = f"{TEMPORARY_ENDING.sub('', printable(error.filename))}: " if error.filename else ""
             click.echo(f"audiochunk: {where}{reason(error)}", err=True)
             ctx.exit(6)
 
