@@ -205,7 +205,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def _why_none(work: Path) -> str:
     """Why there is no manifest beside what may be a build folder, and what to do."""
     if not work.exists():
-        return f"no dataset here: there is no {MANIFEST}"
+        return f"no dataset here: there is no {MANIFEST if work.parent.exists() else 'such folder'}"
     if (work / SEALING).exists():
         return "its seal is not finished: run `audiochunk seal` again"
     if (work / PLAN).exists():

@@ -139,9 +139,9 @@ def test_a_folder_without_a_manifest_is_no_dataset(tmp_path: Path) -> None:
 
 def test_a_missing_folder_and_a_file_are_no_datasets(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for folder in (tmp_path / "nowhere", tmp_path / "file"):
-        with pytest.raises(NoDatasetError, match="no dataset here"):
-            Manifest.read(folder)
+    for name, missing in (("nowhere", "such folder"), ("file", r"manifest\.json")):
+        with pytest.raises(NoDatasetError, match=f"no dataset here: there is no {missing}$"):
+            Manifest.read(tmp_path / name)
 
 
 def test_an_unfinished_build_is_said_to_be_one(tmp_path: Path) -> None:
