@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Generator
 from contextlib import closing, nullcontext
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -144,20 +145,25 @@ def encode_part(part: Part, encoding: Encoding, *, root: bytes) -> Generator[tup
             close(source)
 
 
-def reason_of(part: Part, encoding: Encoding, *, root: bytes) -> str | None:
+@lru_cache(maxsize=256)
+def reason_of(recording: Scanned, encoding: Encoding, *, root: bytes) -> str:
     """Why a recording cannot be decoded, of which a part could not: the same, whatever part that was.
 
-    Decoders say of damage what they find where they begin. So it is decoded from its first chunk on. None where the
-    reason may pass.
+    Decoders say of damage what they find where they begin. So it is decoded from its first chunk on: once in each
+    process, for it may be long, and have parts in many shards.
+
+    Raises:
+        PassingRecordingError: for a reason that may pass.
     """
-    chunks = part.stream(encoding).n_chunks
+    start = Part(recording, None, 0, 0)
+    chunks = start.stream(encoding).n_chunks
     try:
-        for channel in encoding.streams(part.info.channels):
-            whole = msgspec.structs.replace(part, channel=channel, first=0, chunks=chunks)
+        for channel in encoding.streams(start.info.channels):
+            whole = msgspec.structs.replace(start, channel=channel, chunks=chunks)
             for _ in encode_part(whole, encoding, root=root):
                 pass
     except PassingRecordingError:
-        return None
+        raise
     except RecordingError as error:
         return str(error.args[1])
     return "can be decoded from its beginning on, but not piece by piece"

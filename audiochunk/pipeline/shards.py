@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -162,13 +163,13 @@ def make_shard(task: ShardTask) -> tuple[ShardResult, Path | None]:
 def _failures(task: ShardTask, failed: dict[bytes, RecordingError]) -> Iterator[Failure]:
     parts = {part.path: part for part in task.parts}
     for path, error in failed.items():
-        part = parts[path]
+        part, reason = parts[path], error.args[1]
         is_passing = isinstance(error, PassingRecordingError)
         # What libsndfile says depends on where it begins; plain data can only hold NaN.
-        everywhere = (
-            None if is_passing or part.info.form is not None else reason_of(part, task.encoding, root=task.root)
-        )
-        yield Failure(path, part.recording.bytes, part.recording.mtime_ns, everywhere or error.args[1], is_passing)
+        if not is_passing and part.info.form is None:
+            with suppress(PassingRecordingError):
+                reason = reason_of(part.recording, task.encoding, root=task.root)
+        yield Failure(path, part.recording.bytes, part.recording.mtime_ns, reason, is_passing)
 
 
 def keep_shard(scratch: Path, name: str, record: ShardRecord, *, fsync: bool) -> None:

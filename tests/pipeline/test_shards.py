@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiochunk.config import BuildConfig
-from audiochunk.errors import MachineError, RecordingError
-from audiochunk.pipeline import shards
+from audiochunk.errors import MachineError, PassingRecordingError, RecordingError
+from audiochunk.pipeline import parts, shards
 from audiochunk.pipeline.parts import Part, encode_part
 from audiochunk.pipeline.plan import Plan, plan
 from audiochunk.pipeline.scan import Globs, Scanned, scan
@@ -556,6 +556,32 @@ def test_why_a_recording_fails_does_not_depend_on_the_shard(project: Project, la
     assert len(failed) > 1
     assert len({failure.reason for failure in failed}) == 1
     assert failed[0].reason.startswith("libsndfile: ")
+
+
+@pytest.mark.parametrize("layout", ["blocks", "split"])
+def test_why_a_recording_fails_is_looked_for_once_unless_that_may_pass(
+    project: Project, monkeypatch: pytest.MonkeyPatch, layout: Any
+) -> None:
+    file = project.write("a.flac", noise(40_000, 2))
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 4])
+    looked: list[Part] = []
+
+    def counted(part: Part, *arguments: Any, **options: Any) -> Any:
+        looked.append(part)
+        if len(looked) == 1:
+            raise PassingRecordingError(part.path, "busy")
+        return encode_part(part, *arguments, **options)
+
+    monkeypatch.setattr(parts, "encode_part", counted)
+    tasks = project.tasks(layout=layout, shard_size=6400, on_error="skip")
+    reasons = [failure.reason for task in tasks for failure in build_shard(task).failed]
+    assert len(reasons) > 4
+    assert len(looked) == 2
+    assert len(set(reasons[1:])) == 1
+    assert "busy" not in reasons
+    file.write_bytes(b"fLaC")
+    (again,) = build_shard(tasks[-1]).failed
+    assert again.reason.startswith("changed while the dataset was built")
 
 
 def test_a_recording_that_only_fails_in_the_middle_fails_for_one_reason(
