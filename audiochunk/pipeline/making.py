@@ -6,11 +6,11 @@ from contextlib import closing
 from audiochunk.config import BuildConfig
 from audiochunk.errors import LEAVE_OUT, InputError, RecordingsError, printable
 from audiochunk.pipeline.cluster import elsewhere
-from audiochunk.pipeline.cluster.site import Site
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.failures import Failures
 from audiochunk.pipeline.plan import Plan, ShardPlan
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask
+from audiochunk.pipeline.site import Site
 from audiochunk.pipeline.watcher import Watcher
 
 GO_ON = "; the same command goes on from the finished shards"

@@ -20,7 +20,6 @@ from audiochunk.errors import (
 )
 from audiochunk.pipeline import build_folder, output
 from audiochunk.pipeline.built import Built
-from audiochunk.pipeline.cluster.site import site_of_folder
 from audiochunk.pipeline.earlier import Earlier
 from audiochunk.pipeline.executors import DASK, Workers, executor_of, refuse_to_run_in_a_worker, usable_cpus
 from audiochunk.pipeline.failures import Failures
@@ -30,6 +29,7 @@ from audiochunk.pipeline.places import forget_stores, objects_at
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan, with_split_file
 from audiochunk.pipeline.seal import seal
+from audiochunk.pipeline.site import site_of_folder
 from audiochunk.pipeline.splits import check_split
 from audiochunk.pipeline.table import Table
 from audiochunk.pipeline.watcher import Watcher

@@ -20,8 +20,8 @@ from audiochunk.pipeline.array.job import run_task, save_plan
 from audiochunk.pipeline.array.seal import seal_tasks
 from audiochunk.pipeline.built import Built
 from audiochunk.pipeline.cluster import elsewhere
-from audiochunk.pipeline.cluster.site import Site
 from audiochunk.pipeline.shards import ShardResult
+from audiochunk.pipeline.site import Site
 from audiochunk.pipeline.store import build as store_build
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.creation import create

@@ -21,8 +21,8 @@ from audiochunk.config import BuildConfig
 from audiochunk.errors import MachineError, OutputExistsError
 from audiochunk.pipeline import run
 from audiochunk.pipeline.built import Built
-from audiochunk.pipeline.cluster.site import TOKEN
 from audiochunk.pipeline.shards import ShardResult
+from audiochunk.pipeline.site import TOKEN
 from audiochunk.pipeline.store import build as store_build
 from audiochunk.pipeline.store import output as store_output
 from audiochunk.pipeline.watcher import Watcher

@@ -15,8 +15,8 @@ from audiochunk.config import BuildConfig
 from audiochunk.errors import MachineError, OutputExistsError
 from audiochunk.pipeline import places, run
 from audiochunk.pipeline.built import Built
-from audiochunk.pipeline.cluster.site import Site
 from audiochunk.pipeline.shards import ShardResult
+from audiochunk.pipeline.site import Site
 from audiochunk.pipeline.store import build as store_build
 from audiochunk.pipeline.store import output as store_output
 from audiochunk.pipeline.store.shards import StoredRecord

@@ -12,7 +12,6 @@ from audiochunk.pipeline.array.finished import count_finished
 from audiochunk.pipeline.array.notes import note_path, remove_notes, write_note
 from audiochunk.pipeline.array.saved_plan import SavedPlan, digest_of_plan
 from audiochunk.pipeline.array.task import ArrayTask
-from audiochunk.pipeline.cluster.site import difference
 from audiochunk.pipeline.executors import Workers, usable_cpus
 from audiochunk.pipeline.failures import Failure
 from audiochunk.pipeline.inputs import require_apart, require_folders
@@ -21,6 +20,7 @@ from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.prepare import make_plan
 from audiochunk.pipeline.run import machine_errors
 from audiochunk.pipeline.shards import ShardResult, ShardTask, keep_shard, make_shard, record_path
+from audiochunk.pipeline.site import difference
 from audiochunk.pipeline.splits import check_split
 from audiochunk.pipeline.watcher import Watcher
 from audiochunk.storage.files import fsync_path

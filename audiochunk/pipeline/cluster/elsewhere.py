@@ -18,13 +18,13 @@ from pathlib import Path
 import msgspec
 
 from audiochunk.errors import MachineError, ObjectLostError, printable
-from audiochunk.pipeline.cluster.site import MOUNT, Site, check_token, problem_here
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.inputs import is_store
 from audiochunk.pipeline.packed import Packed
 from audiochunk.pipeline.places import remove_place
+from audiochunk.pipeline.requests import MOMENT_S, Requests
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, build_shard, keep_shard, make_shard
-from audiochunk.pipeline.store.requests import MOMENT_S, Requests
+from audiochunk.pipeline.site import MOUNT, Site, check_token, problem_here
 from audiochunk.storage.files import fsync_path
 
 _NAMED_AT_ONCE = 8  # shards in a store: each takes a dozen requests, one after the other

@@ -16,7 +16,6 @@ from audiochunk.config import Encoding
 from audiochunk.errors import MachineError, ObjectLostError, OutputDamagedError, OutputExistsError, printable
 from audiochunk.pipeline import output
 from audiochunk.pipeline.built import Built
-from audiochunk.pipeline.cluster.site import TOKEN, Site, check_token, site
 from audiochunk.pipeline.executors import Workers
 from audiochunk.pipeline.failures import FAILURES, Failure, Failures
 from audiochunk.pipeline.making import GO_ON, Making
@@ -25,6 +24,7 @@ from audiochunk.pipeline.places import holds, in_store, temporary_place
 from audiochunk.pipeline.plan import Plan
 from audiochunk.pipeline.scan import Scanned
 from audiochunk.pipeline.seal import entries_of, manifest_of
+from audiochunk.pipeline.site import TOKEN, Site, check_token, site
 from audiochunk.pipeline.store import output as store_output
 from audiochunk.pipeline.store.output import WORK, Holding
 from audiochunk.pipeline.store.scratch import scratch_folder

@@ -7,10 +7,10 @@ from itertools import islice
 import msgspec
 
 from audiochunk.errors import DatasetError, OutputDamagedError, OutputExistsError, StoreError, printable
-from audiochunk.pipeline.cluster.site import TOKEN
 from audiochunk.pipeline.failures import FAILURES
 from audiochunk.pipeline.marker import MARKER, says_ours
-from audiochunk.pipeline.store.requests import MOMENT_S, Requests
+from audiochunk.pipeline.requests import MOMENT_S, Requests
+from audiochunk.pipeline.site import TOKEN
 from audiochunk.pipeline.store.shards import record_name
 from audiochunk.storage.files import TEMPORARY_ENDING
 from audiochunk.storage.manifest import BESIDE, BUILD_FOLDER, MANIFEST, MAX_MANIFEST_BYTES, RECORDINGS, Manifest

@@ -8,8 +8,8 @@ from typing import Any
 from audiochunk.config import Encoding
 from audiochunk.pipeline.parts import Part
 from audiochunk.pipeline.places import objects_at
+from audiochunk.pipeline.requests import Requests
 from audiochunk.pipeline.scan import Scanned
-from audiochunk.pipeline.store.requests import Requests
 from audiochunk.pipeline.store.source import ObjectSource, WholeObject, fetch_whole
 from audiochunk.signal.source import ByteSource
 

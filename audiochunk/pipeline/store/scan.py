@@ -6,8 +6,8 @@ from itertools import islice
 
 from audiochunk.errors import InputError, RecordingError, printable
 from audiochunk.pipeline.places import objects_at
+from audiochunk.pipeline.requests import Requests
 from audiochunk.pipeline.scan import Found, Scanned, is_recording
-from audiochunk.pipeline.store.requests import Requests
 from audiochunk.pipeline.store.source import ObjectSource, version_number
 from audiochunk.signal.audio import probe_source
 from audiochunk.signal.riff import HEAD_BYTES

@@ -17,8 +17,8 @@ import xxhash
 
 from audiochunk.errors import StoreError
 from audiochunk.pipeline.places import in_store, temporary_place
+from audiochunk.pipeline.requests import attempt
 from audiochunk.pipeline.shards import ShardRecord, ShardResult, ShardTask, fits, make_shard
-from audiochunk.pipeline.store.requests import attempt
 from audiochunk.pipeline.store.scratch import scratch_folder
 from audiochunk.storage.manifest import BUILD_FOLDER
 from audiochunk.storage.objects import Objects

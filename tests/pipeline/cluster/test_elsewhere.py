@@ -15,8 +15,8 @@ from audiochunk.config import BuildConfig
 from audiochunk.errors import MachineError
 from audiochunk.pipeline import run
 from audiochunk.pipeline.cluster.elsewhere import Errand, Made, build_elsewhere
-from audiochunk.pipeline.cluster.site import Sample, Site, inspect
 from audiochunk.pipeline.shards import ShardTask, make_shard
+from audiochunk.pipeline.site import Sample, Site, inspect
 from audiochunk.pipeline.versions import versions
 
 CONFIG = BuildConfig.make(chunk_bytes=64, shard_size=256)
@@ -160,7 +160,7 @@ def test_a_worker_that_may_not_write_says_so(site: Site, monkeypatch: pytest.Mon
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("audiochunk.pipeline.cluster.site.write_place", refuse)  # root may write anywhere
+    monkeypatch.setattr("audiochunk.pipeline.site.write_place", refuse)  # root may write anywhere
     assert "cannot write into " in str(inspect(site, ()))
     assert "(permission denied)" in str(inspect(site, ()))
 

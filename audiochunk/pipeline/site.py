@@ -11,8 +11,8 @@ from audiochunk.pipeline.inputs import is_store
 from audiochunk.pipeline.packed import Packed
 from audiochunk.pipeline.places import holds, objects_at, remove_place, temporary_place, write_place
 from audiochunk.pipeline.plan import Plan
+from audiochunk.pipeline.requests import attempt
 from audiochunk.pipeline.scan import Scanned
-from audiochunk.pipeline.store.requests import attempt
 from audiochunk.pipeline.versions import differences, versions
 from audiochunk.signal.opening import modified_ns, open_file
 

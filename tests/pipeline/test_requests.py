@@ -12,7 +12,7 @@ import pytest
 
 import audiochunk
 from audiochunk.errors import MachineError
-from audiochunk.pipeline.store.requests import Requests, attempt
+from audiochunk.pipeline.requests import Requests, attempt
 from tests.waiting import LONG_S, wait_until
 
 
@@ -84,7 +84,7 @@ def test_an_attempt_may_fail_or_hang() -> None:
 
 def test_threads_that_hang_do_not_keep_a_process_from_ending() -> None:
     script = (
-        "import time; from audiochunk.pipeline.store.requests import Requests, attempt; r = Requests(2);"
+        "import time; from audiochunk.pipeline.requests import Requests, attempt; r = Requests(2);"
         f"[r.submit(time.sleep, {2 * LONG_S}) for _ in range(3)]; attempt(lambda: time.sleep({2 * LONG_S}));"
         "print('end')"
     )
