@@ -114,12 +114,12 @@ def print_report(plan: "Plan", report: dict[str, Any], *, out: Path | str, verb:
         got = f"{count(split['chunks'], 'chunk')} of {count(split['recordings'], 'recording')}"
         of = "dataset_chunks" if is_part else "chunks"
         if is_part:
-            has = f"{count(split[of], 'chunk')} of {count(split['dataset_recordings'], 'recording')}"
-            got += f", with which the dataset has {has}"
+            line(name, f"{got}, with which it has")
+            got = f"{count(split[of], 'chunk')} of {count(split['dataset_recordings'], 'recording')}"
         if split["asked"] is not None:
             share = percent(split[of] / max(1, report[of]))
             got += f": {share} of all chunks; asked for: {percent(split['asked'])} of {placed}"
-        line(name, got)
+        line("" if is_part else name, got)
     line("tail loss", f"{percent(report['tail_loss'])} of frames, in incomplete last chunks")
     if report["tail_loss"] > _MUCH_LOSS:
         line("", "that is much: --tail pad keeps them, smaller --chunk-bytes lose fewer")
