@@ -125,6 +125,6 @@ def test_opening_a_folder_imports_nothing_of_stores(raw_dataset: Path) -> None:
 
 def test_path_that_only_looks_like_a_url_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for path in (Path("s3:/bucket/x"), "s3:/bucket/x", os.fspath(tmp_path / "nope")):
+    for path in (Path("s3:/bucket/x"), "./s3:/bucket/x", os.fspath(tmp_path / "nope")):
         with pytest.raises(NoDatasetError, match="no dataset here"):
             audiochunk.open(path)
